@@ -1,0 +1,5 @@
+"""``python -m benchmarks`` is ``python -m benchmarks.all``."""
+
+from benchmarks.all import main
+
+main()

@@ -1,0 +1,173 @@
+"""A blob's cipher: AES-256-CTR over the whole blob, and a keyed BLAKE3 tag over each 64 KiB chunk.
+
+CTR counts 16-byte blocks from the blob's first byte, from an IV of 0: safe because a blob key
+encrypts exactly one byte string, and because the cipher key is derived from the blob's id as well.
+A tag is taken over the ciphertext (encrypt, then MAC) and over everything that says which chunk it
+is, so that a chunk that was changed, moved, cut or taken from elsewhere never opens.
+
+Source: NIST SP 800-38A, 6.5 (CTR); RFC 5869 (HKDF-Expand).
+"""
+
+import struct
+from hmac import compare_digest
+from typing import Final, NoReturn
+
+from blake3 import blake3
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from storage_server.core.ids import BlobId
+from storage_server.core.limits import CHUNK_BYTES
+from storage_server.crypto.errors import TagMismatch
+from storage_server.crypto.wrapping import KEY_BYTES
+
+FORMAT: Final = 1
+ALGORITHM_CTR_BLAKE3: Final = 1
+CHUNK_LOG2: Final = 16
+TAG_BYTES: Final = 16
+BLOB_ID_BYTES: Final = 16
+
+CHUNK: Final = 1
+INLINE: Final = 2
+HEADER: Final = 3
+CLOSING: Final = 4
+
+# The suffix has a fixed length and comes behind the ciphertext: BLAKE3 hashes whole aligned
+# blocks then, which makes a 64 KiB tag take 7.3 us instead of 13.5 us.
+_SUFFIX = struct.Struct("<BBBBIQ16s")  # format, algorithm, what, last, length, chunk number, id
+_HASH = hashes.SHA256()
+_LABEL = b"holdfast blob 1"
+_BLOCKS_IN_CHUNK = CHUNK_BYTES // 16
+_FROM_THE_START = modes.CTR(bytes(16))
+
+assert CHUNK_BYTES == 1 << CHUNK_LOG2
+
+
+def chunks_in(blob_bytes: int) -> int:
+    """Return how many chunks a blob has: an empty one has one empty chunk, so it has a tag."""
+    return max(1, -(-blob_bytes // CHUNK_BYTES))
+
+
+def sealed_bytes(blob_bytes: int) -> int:
+    """Return how long the chunks and tags of a blob are together."""
+    return blob_bytes + TAG_BYTES * chunks_in(blob_bytes)
+
+
+class ChunkCipher:
+    """The cipher and the tags of one blob; it never shows its keys."""
+
+    __slots__ = ("_blob_id", "_cipher_key", "_tag_key")
+
+    def __init__(self, blob_key: bytes, blob_id: BlobId) -> None:
+        """Derive both keys from 32 random bytes that no other byte string is encrypted with."""
+        if len(blob_key) != KEY_BYTES or len(blob_id) != BLOB_ID_BYTES:
+            raise ValueError("a blob key has 32 bytes and a blob id has 16")
+        keys = HKDFExpand(algorithm=_HASH, length=64, info=_LABEL + blob_id).derive(blob_key)
+        self._cipher_key = keys[:32]
+        self._tag_key = keys[32:]
+        self._blob_id = blob_id
+
+    def stream(self, index: int) -> CipherContext:
+        """Return the key stream from the start of a chunk on; it both encrypts and decrypts."""
+        mode = _FROM_THE_START
+        if index:
+            mode = modes.CTR((index * _BLOCKS_IN_CHUNK).to_bytes(16, "big"))
+        return Cipher(algorithms.AES256(self._cipher_key), mode).encryptor()
+
+    def tag(
+        self,
+        index: int,
+        ciphertext: bytes | bytearray | memoryview,
+        *,
+        last: bool,
+        what: int = CHUNK,
+    ) -> bytes:
+        """Return the tag of a chunk's ciphertext, or of a header or closing block."""
+        digest = blake3(ciphertext, key=self._tag_key)
+        suffix = (FORMAT, ALGORITHM_CTR_BLAKE3, what, last, len(ciphertext), index, self._blob_id)
+        digest.update(_SUFFIX.pack(*suffix))
+        return digest.digest(TAG_BYTES)
+
+    def check(
+        self,
+        index: int,
+        ciphertext: bytes | bytearray | memoryview,
+        tag: bytes | bytearray | memoryview,
+        *,
+        last: bool,
+        what: int = CHUNK,
+    ) -> None:
+        """Compare a tag in constant time.
+
+        Raises:
+            TagMismatch: These are not the bytes that were sealed there.
+        """
+        if not compare_digest(self.tag(index, ciphertext, last=last, what=what), tag):
+            raise TagMismatch(index)
+
+    def seal(
+        self,
+        index: int,
+        plain: bytes | bytearray | memoryview,
+        *,
+        last: bool,
+        what: int = CHUNK,
+    ) -> tuple[bytes, bytes]:
+        """Return the ciphertext and the tag of one chunk of up to 64 KiB."""
+        ciphertext = self.stream(index).update(plain)
+        return ciphertext, self.tag(index, ciphertext, last=last, what=what)
+
+    def open(
+        self,
+        index: int,
+        ciphertext: bytes | bytearray | memoryview,
+        tag: bytes | bytearray | memoryview,
+        *,
+        last: bool,
+        what: int = CHUNK,
+    ) -> bytes:
+        """Return the plain bytes of one chunk.
+
+        Raises:
+            TagMismatch: These are not the bytes that were sealed there; nothing was decrypted.
+        """
+        self.check(index, ciphertext, tag, last=last, what=what)
+        return self.stream(index).update(ciphertext)
+
+    def tags_of(self, index: int, ciphertext: memoryview, *, last: bool) -> bytes:
+        """Return the tags of consecutive chunks; ``last``: their end is the end of the blob."""
+        end = len(ciphertext)
+        tags = []
+        for start in range(0, max(end, 1), CHUNK_BYTES):
+            stop = min(start + CHUNK_BYTES, end)
+            tags.append(self.tag(index, ciphertext[start:stop], last=last and stop == end))
+            index += 1
+        return b"".join(tags)
+
+    def open_in_place(
+        self, index: int, chunks: memoryview, tags: bytes | memoryview, *, last: bool
+    ) -> None:
+        """Verify and decrypt consecutive chunks from ``index`` on, where they lie.
+
+        ``last``: the end of ``chunks`` is the end of the blob.
+
+        Raises:
+            TagMismatch: A chunk is not what was sealed; it and what follows stays ciphertext.
+        """
+        stream = self.stream(index)
+        end = len(chunks)
+        at = 0
+        for start in range(0, max(end, 1), CHUNK_BYTES):
+            stop = min(start + CHUNK_BYTES, end)
+            chunk = chunks[start:stop]
+            self.check(index, chunk, tags[at : at + TAG_BYTES], last=last and stop == end)
+            stream.update_into(chunk, chunk)
+            index += 1
+            at += TAG_BYTES
+
+    def __repr__(self) -> str:
+        return f"ChunkCipher({self._blob_id.hex()})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")

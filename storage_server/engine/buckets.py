@@ -1,0 +1,372 @@
+"""Buckets: names in the root partition, configuration and life in a partition of each one's own.
+
+Creating and deleting each take three durable steps over two partitions; recovery finishes what a
+crash left between them, so a name is never lost and never stands for two buckets.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from storage_server.core import limits
+from storage_server.core.ids import BucketId, CanonicalId, IncarnationId, TenantId, new_bucket_id
+from storage_server.engine import codec, configuration, keys, rows, usage
+from storage_server.engine.committer import Committer
+from storage_server.engine.errors import (
+    BucketExists,
+    BucketMissing,
+    BucketNotEmpty,
+    Damaged,
+    EngineError,
+    FlushFailed,
+    StaleGeneration,
+    Stopped,
+    UploadsOpen,
+)
+from storage_server.engine.grants import Grants
+from storage_server.engine.keyholder import KeyHolder
+from storage_server.engine.metastore import (
+    ROOT,
+    Later,
+    MetaStore,
+    Tx,
+    View,
+    Writes,
+    bucket_part,
+)
+from storage_server.engine.records import (
+    BucketRecord,
+    BucketState,
+    NameRecord,
+    Pairs,
+    TenantRecord,
+    Usage,
+    Versioning,
+)
+
+_REMEMBERED_MAX: Final = 4096
+
+
+class Buckets:
+    """Creating, finding, configuring and deleting buckets."""
+
+    def __init__(
+        self,
+        meta: MetaStore,
+        committer: Committer,
+        keyholder: KeyHolder,
+        incarnation: IncarnationId,
+        grants: Grants,
+    ) -> None:
+        """Act as one incarnation, whose unfinished creations recovery finishes when it is dead."""
+        self._meta = meta
+        self._grants = grants
+        self._committer = committer
+        self._keyholder = keyholder
+        self._incarnation = incarnation
+        self._ids: dict[str, BucketId] = {}
+
+    # --- Reading -----------------------------------------------------------------------------
+
+    def find_now(self, name: str) -> BucketRecord | None:
+        """Return a live bucket by its name, as it is at this moment; never blocks.
+
+        Raises:
+            Damaged: A row of it is not sound.
+        """
+        name_key = rows.name_row(name)
+        known = self._ids.get(name)
+        if known is None:
+            found = self._meta.get_now(ROOT, name_key)
+            if found is None:
+                return None
+            assert not isinstance(found, Later)
+            known = codec.decode_record(NameRecord, name_key, found).bucket_id
+            if len(self._ids) >= _REMEMBERED_MAX:
+                self._ids.clear()
+            self._ids[name] = known
+        row = self._meta.get_now(bucket_part(known), rows.CONFIGURATION)
+        assert not isinstance(row, Later)
+        record = None if row is None else configuration.decode(row)
+        if record is not None and record.state == BucketState.LIVE:
+            return record
+        # The remembered bucket is gone; the name may stand for another one by now.
+        del self._ids[name]
+        again = self._meta.get_now(ROOT, name_key)
+        assert not isinstance(again, Later)
+        if again is None:
+            return None
+        if codec.decode_record(NameRecord, name_key, again).bucket_id == known:
+            return None
+        return self.find_now(name)
+
+    async def list(
+        self, tenant_id: TenantId, *, prefix: str, after: str, limit: int
+    ) -> tuple[list[BucketRecord], bool]:
+        """Return live buckets of a tenant in the order of their names, and whether more follow.
+
+        ``after`` is a name to start behind, or empty.
+        """
+        stem = rows.tenant_bucket_row(tenant_id, prefix)
+        start = max(stem, rows.tenant_bucket_row(tenant_id, after) + b"\x00") if after else stem
+        end = keys.successor(stem)
+        found: list[BucketRecord] = []
+        while True:
+            page = await self._meta.scan(ROOT, start, end, min(limit, limits.LIST_PAGE_MAX))
+            for row_key, _ in page.rows:
+                bucket = self.find_now(row_key[1 + len(tenant_id) :].decode())
+                if bucket is None:
+                    continue  # being created or deleted at this moment
+                if len(found) == limit:
+                    return found, True
+                found.append(bucket)
+            if not page.more:
+                return found, False
+            start = page.rows[-1][0] + b"\x00"
+
+    async def usage(self, bucket: BucketRecord) -> Usage:
+        """Return the bucket's counters.
+
+        Raises:
+            BucketMissing: It is gone.
+        """
+        part = bucket_part(bucket.bucket_id)
+        row = (await self._meta.get_many(part, [rows.COUNTERS])).get(rows.COUNTERS)
+        if row is None:
+            raise BucketMissing
+        return codec.decode_usage(rows.COUNTERS, row)
+
+    # --- Writing -----------------------------------------------------------------------------
+
+    async def create(
+        self,
+        *,
+        name: str,
+        tenant: TenantRecord,
+        owner: CanonicalId,
+        region: str,
+        object_lock: bool,
+        tags: Pairs = (),
+    ) -> BucketRecord:
+        """Create a bucket under a free name.
+
+        Raises:
+            BucketExists: The name is taken, or being created or deleted.
+            OutOfSpace: There is no room for its rows; the name is free again.
+        """
+        bucket_id = new_bucket_id()
+        created_us = await self._claim(name, bucket_id, tenant.tenant_id, owner, region)
+        record = BucketRecord(
+            bucket_id=bucket_id,
+            name=name,
+            tenant_id=tenant.tenant_id,
+            owner=owner,
+            created_us=created_us,
+            region=region,
+            wrapped_key=self._keyholder.new_bucket_key(tenant, bucket_id),
+            tenant_key_version=tenant.key_version,
+            versioning=Versioning.ENABLED if object_lock else Versioning.UNVERSIONED,
+            object_lock=object_lock,
+            tags=tags,
+            is_granted=True,
+        )
+        try:
+            await self._meta.create(bucket_part(bucket_id))
+            await self._committer.commit(bucket_part(bucket_id), Tx([], _first_rows(record)))
+        except (FlushFailed, Stopped):
+            raise  # it is unknown what was written: recovery finds out
+        except EngineError:
+            await self.withdraw(name, tenant.tenant_id, bucket_id)
+            raise
+        # Its first growth would look at the limits above it; at the same time, that costs nothing.
+        _, record = await asyncio.gather(self.publish(name, bucket_id), self._grants.cover(record))
+        return record
+
+    async def update(
+        self, bucket: BucketRecord, change: Callable[[BucketRecord, Usage], BucketRecord]
+    ) -> BucketRecord:
+        """Replace the configuration by what ``change`` makes of it; its revision moves.
+
+        ``change`` is pure and refuses by raising an EngineError.
+
+        Raises:
+            BucketMissing: The bucket is gone.
+        """
+
+        def decide(view: View) -> Writes:
+            before = configuration.configuration_of(view, bucket)
+            after = replace(change(before, usage.read(view)), revision=before.revision + 1)
+            row = codec.encode_record(rows.CONFIGURATION, after, view.seq, view.time_us)
+            return Writes([(rows.CONFIGURATION, row)], (), after)
+
+        done = await self._committer.commit(
+            bucket_part(bucket.bucket_id),
+            Tx([rows.CONFIGURATION, rows.COUNTERS], decide, bucket.generation),
+        )
+        assert isinstance(done.result, BucketRecord)
+        return done.result
+
+    async def delete(self, bucket: BucketRecord) -> None:
+        """Close an empty bucket for good and release its name; a job removes its rows.
+
+        Raises:
+            BucketNotEmpty: It holds a version or a marker.
+            UploadsOpen: It holds nothing but uploads in progress.
+            BucketMissing: It is gone already.
+        """
+
+        def decide(view: View) -> Writes:
+            before = configuration.configuration_of(view, bucket)
+            held = usage.read(view)
+            if held.objects or held.markers:
+                raise BucketNotEmpty
+            if held.uploads:
+                raise UploadsOpen
+            closed = codec.encode_record(
+                rows.CONFIGURATION,
+                _closed(before),
+                view.seq,
+                view.time_us,
+            )
+            return Writes([(rows.CONFIGURATION, closed)], (), None, close=True)
+
+        await self._committer.commit(
+            bucket_part(bucket.bucket_id),
+            Tx([rows.CONFIGURATION, rows.COUNTERS], decide, bucket.generation),
+        )
+        await self.release(bucket)
+
+    # --- Steps that recovery repeats ---------------------------------------------------------
+
+    async def publish(self, name: str, bucket_id: BucketId) -> None:
+        """Make a created bucket's name live; idempotent."""
+        name_key = rows.name_row(name)
+
+        def decide(view: View) -> Writes:
+            row = view.value(name_key)
+            if row is None:
+                raise Damaged("the name of a bucket under creation is gone")
+            before = codec.decode_record(NameRecord, name_key, row)
+            if before.bucket_id != bucket_id or before.state == BucketState.LIVE:
+                return Writes()
+            after = NameRecord(
+                before.bucket_id,
+                before.tenant_id,
+                before.owner,
+                BucketState.LIVE,
+                before.created_us,
+                before.region,
+            )
+            return Writes(
+                [(name_key, codec.encode_record(name_key, after, view.seq, view.time_us))]
+            )
+
+        await self._committer.commit(ROOT, Tx([name_key], decide))
+
+    async def withdraw(self, name: str, tenant_id: TenantId, bucket_id: BucketId) -> None:
+        """Take back a creation that did not get as far as a configuration; idempotent.
+
+        Raises:
+            BucketMissing: It got there after all: it is not to be undone.
+        """
+        part = bucket_part(bucket_id)
+        name_key = rows.name_row(name)
+
+        def close(view: View) -> Writes:
+            if view.value(rows.CONFIGURATION) is not None:
+                raise BucketMissing
+            return Writes(close=True)
+
+        def forget(view: View) -> Writes:
+            row = view.value(name_key)
+            found = None if row is None else codec.decode_record(NameRecord, name_key, row)
+            if found is None or (found.bucket_id, found.state) != (bucket_id, BucketState.CREATING):
+                return Writes()
+            return Writes((), (name_key, rows.tenant_bucket_row(tenant_id, name)))
+
+        with contextlib.suppress(StaleGeneration):  # it was never made, or closed before
+            await self._committer.commit(part, Tx([rows.CONFIGURATION], close))
+        while not await self._meta.drop(part, limits.BACKGROUND_ROWS_MAX):
+            pass
+        await self._committer.commit(ROOT, Tx([name_key], forget))
+
+    async def release(self, bucket: BucketRecord) -> None:
+        """Give a closed bucket's grants and name back, note its rows for dropping; idempotent."""
+        await self._grants.release(bucket)
+        name, tenant_id, bucket_id = bucket.name, bucket.tenant_id, bucket.bucket_id
+        name_key = rows.name_row(name)
+        drop_key = rows.drop_row(bucket_id)
+
+        def decide(view: View) -> Writes:
+            row = view.value(name_key)
+            record = None if row is None else codec.decode_record(NameRecord, name_key, row)
+            if record is None or record.bucket_id != bucket_id:
+                return Writes()
+            gone = replace(record, state=BucketState.CLOSED)
+            note = codec.encode_record(drop_key, gone, view.seq, view.time_us)
+            return Writes([(drop_key, note)], [name_key, rows.tenant_bucket_row(tenant_id, name)])
+
+        await self._committer.commit(ROOT, Tx([name_key], decide))
+
+    async def _claim(
+        self,
+        name: str,
+        bucket_id: BucketId,
+        tenant_id: TenantId,
+        owner: CanonicalId,
+        region: str,
+    ) -> int:
+        name_key = rows.name_row(name)
+        list_key = rows.tenant_bucket_row(tenant_id, name)
+
+        def decide(view: View) -> Writes:
+            taken = view.value(name_key)
+            if taken is not None:
+                holder = codec.decode_record(NameRecord, name_key, taken)
+                raise BucketExists(holder.owner, holder.tenant_id)
+            record = NameRecord(
+                bucket_id,
+                tenant_id,
+                owner,
+                BucketState.CREATING,
+                view.time_us,
+                region,
+                self._incarnation,
+            )
+            return Writes(
+                [
+                    (name_key, codec.encode_record(name_key, record, view.seq, view.time_us)),
+                    (
+                        list_key,
+                        codec.encode_number(list_key, view.time_us, view.seq, view.time_us),
+                    ),
+                ],
+                (),
+                view.time_us,
+            )
+
+        done = await self._committer.commit(ROOT, Tx([name_key], decide))
+        assert isinstance(done.result, int)
+        return done.result
+
+
+def _first_rows(record: BucketRecord) -> Callable[[View], Writes]:
+    def decide(view: View) -> Writes:
+        return Writes(
+            [
+                (
+                    rows.CONFIGURATION,
+                    codec.encode_record(rows.CONFIGURATION, record, view.seq, view.time_us),
+                ),
+                usage.put(view, Usage()),
+            ]
+        )
+
+    return decide
+
+
+def _closed(record: BucketRecord) -> BucketRecord:
+    return replace(record, state=BucketState.CLOSED, generation=record.generation + 1)

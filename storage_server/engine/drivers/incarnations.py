@@ -1,0 +1,76 @@
+"""Lives of writing processes: a random id and a lock file held for as long as the process lives.
+
+What an incarnation leaves unfinished is swept only when its lock can be taken: it is dead then,
+whatever the clock says.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage_server.core.ids import IncarnationId, new_incarnation_id
+
+
+class Incarnation:
+    """This process's life as a writer."""
+
+    def __init__(self, folder: Path, incarnation_id: IncarnationId, descriptor: int) -> None:
+        """Hold a locked file; use ``begin``."""
+        self.folder = folder
+        self.id = incarnation_id
+        self._descriptor = descriptor
+
+    @classmethod
+    def begin(cls, folder: Path) -> "Incarnation":
+        """Begin a life: make and lock its file."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            incarnation_id = new_incarnation_id()
+            path = folder / incarnation_id.hex()
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists():
+                return cls(folder, incarnation_id, descriptor)
+            os.close(descriptor)  # a sweep came between making and locking it
+
+    def end(self) -> None:
+        """End this life in order; what it left is swept as for any dead one."""
+        os.close(self._descriptor)
+
+    def is_dead(self, incarnation_id: bytes) -> bool:
+        """Tell whether another life is over: its file is gone, or nobody holds it."""
+        if incarnation_id == self.id:
+            return False
+        with _try_lock(self.folder / incarnation_id.hex()) as free:
+            return free
+
+    def dead(self) -> list[IncarnationId]:
+        """Return the lives that are over and left their files: something may be unfinished."""
+        others = [IncarnationId(bytes.fromhex(path.name)) for path in self.folder.iterdir()]
+        return [one for one in others if self.is_dead(one)]
+
+    def forget(self, dead: Iterable[IncarnationId]) -> None:
+        """Remove the files of dead lives, after everything that they left was swept."""
+        for one in dead:
+            (self.folder / one.hex()).unlink(missing_ok=True)
+
+
+@contextmanager
+def _try_lock(path: Path) -> Iterator[bool]:
+    """Yield True while holding the file's lock, or when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        free = False
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        yield free
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,289 @@
+"""Segment files: small blobs of one tenant, appended by one incarnation, flushed by the group."""
+
+import errno
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from awscrt.checksums import crc32c
+
+from storage_server.core.ids import BlobId, IncarnationId, TenantId
+from storage_server.core.limits import MIB, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES
+from storage_server.engine.blob_format import BLOB_MAGIC, HEADER_CORE_BYTES_MAX, parse_header
+from storage_server.engine.blobstore import Ref
+from storage_server.engine.drivers.disk import Disk, Readable, duplicate
+from storage_server.engine.drivers.folders import Folders
+from storage_server.engine.drivers.writing import meaning, write_all
+from storage_server.engine.errors import Damaged, EngineError, FlushFailed, FormatTooNew
+
+SEGMENTS: Final = "segments"
+SEGMENT_MAGIC: Final = b"\x89HFSEGM\n"
+SEAL_MAGIC: Final = b"\x89HFSEAL\n"
+SEGMENT_FORMAT: Final = 1
+SEGMENT_HEADER_BYTES: Final = 64
+SEAL_BYTES: Final = 32
+
+_HEADER = struct.Struct("<8sHH4x8s8sQ20x")  # magic, format, flags, incarnation, tenant, container
+_SEAL = struct.Struct("<8sQQ4x")  # magic, container, where the last entry ends
+_CRC = struct.Struct("<I")
+_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+
+
+class SegmentInfo(msgspec.Struct, frozen=True, gc=False):
+    """A segment on disk. Unsealed: its incarnation appends to it, or died."""
+
+    container: int
+    incarnation: IncarnationId
+    stored_bytes: int
+    sealed: bool
+
+
+class Segment:
+    """The open segment of a tenant in this process.
+
+    ``reserve`` is called from the loop, ``flush`` and ``seal`` from threads. Offsets are given
+    out in order and never taken back, so what is flushed has no holes.
+    """
+
+    def __init__(
+        self, disk: Disk, folders: Folders, tenant_id: TenantId, incarnation: IncarnationId
+    ) -> None:
+        """Choose a name; the file is made by the first flush."""
+        self._disk = disk
+        self._folders = folders
+        self.tenant_id = tenant_id
+        self.container = int.from_bytes(os.urandom(8), "big") or 1
+        self._name = f"{self.container:016x}"
+        self._descriptor = -1
+        self.error: EngineError | None = None
+        self._incarnation = incarnation
+        self._folder = ""
+        self._closed = False
+        self._queue: list[Readable] = [_header(incarnation, tenant_id, self.container)]
+        self._end = SEGMENT_HEADER_BYTES
+        self._written = 0
+        self._allocated = 0
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing waits to be flushed."""
+        return self._written == self._end
+
+    def reserve(self, pieces: list[Readable], stored_bytes: int) -> int | None:
+        """Queue an entry and return its offset, or None when another segment has to take it."""
+        with self._lock:
+            offset = self._end
+            if self._closed or self.error is not None or offset + stored_bytes > SEGMENT_BYTES_MAX:
+                return None
+            self._end = offset + stored_bytes
+            self._queue += pieces
+            return offset
+
+    def flush(self) -> None:
+        """Write what is queued, in one go, and make it durable.
+
+        Raises:
+            OutOfSpace: The device is full; nothing that was queued is in the segment.
+            FlushFailed: The device did not take it. Either way the segment takes no more.
+        """
+        with self._flushing:
+            with self._lock:
+                if self.error is not None:
+                    raise type(self.error)(*self.error.args)
+                pieces, self._queue = self._queue, []
+                end = self._end
+            if not pieces:
+                return
+            if self._closed:
+                raise FlushFailed("the segment is sealed")
+            try:
+                self._append(pieces, end)
+            except OSError as error:
+                self._fail(meaning(error))
+                raise meaning(error) from error
+            self._flush_device()
+            self._written = end
+
+    def seal(self) -> None:
+        """Write the end mark, give back what was reserved behind it, and close the file."""
+        with self._flushing, self._lock:
+            self._closed = True
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor < 0:
+                return
+            try:
+                if self.error is None:
+                    mark = _seal(self.container, self._written)
+                    write_all(self._disk, descriptor, [mark], self._written)
+                    self._disk.truncate(descriptor, self._written + SEAL_BYTES)
+            except OSError:
+                return  # without its mark it reads like the segment of a process that died
+            finally:
+                os.close(descriptor)
+
+    def duplicate(self) -> int:
+        """Return another descriptor of the file; -1 when it is closed or none is to be had."""
+        with self._lock:
+            return duplicate(self._descriptor)
+
+    def _append(self, pieces: list[Readable], end: int) -> None:
+        if self._descriptor < 0:
+            names = (self.tenant_id.hex(), SEGMENTS)
+            name = self._name
+            self._descriptor, self._folder = self._folders.create(names, name, os.O_RDWR)
+        self._reserve_space(end)
+        write_all(self._disk, self._descriptor, pieces, self._written)
+
+    def _reserve_space(self, end: int) -> None:
+        """Reserve ahead in doubling steps, 1 MiB to 64 MiB: few extents, little for the idle."""
+        if end <= self._allocated:
+            return
+        least = -(-end // SEGMENT_STEP_BYTES) * SEGMENT_STEP_BYTES
+        try:
+            self._allocate(max(least, min(2 * self._allocated, SEGMENT_BYTES_MAX)))
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            self._allocate(end)
+
+    def _allocate(self, to: int) -> None:
+        try:
+            length = to - self._allocated
+            self._disk.allocate(self._descriptor, self._allocated, length, keep_size=True)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+        self._allocated = to
+
+    def _flush_device(self) -> None:
+        try:
+            self._disk.fdatasync(self._descriptor)
+            if self._written == 0:
+                self._folders.sync(self._folder)
+        except OSError as error:
+            failed = FlushFailed(error.strerror)
+            self._fail(failed)
+            raise failed from error
+
+    def _fail(self, error: EngineError) -> None:
+        with self._lock:
+            self.error = error
+            self._queue.clear()
+        if self._descriptor < 0:
+            return
+        try:
+            self._disk.truncate(self._descriptor, self._written)
+            if self._written == 0:
+                self._disk.unlink(f"{self._folder}/{self._name}")
+        except OSError:
+            return  # what is left behind the last durable entry belongs to nobody
+
+
+def scan_segment(
+    disk: Disk, descriptor: int, tenant_id: TenantId, target: int, container: int
+) -> Iterator[tuple[Ref, bytes]]:
+    """Yield the entries of a segment: where they lie, and their headers.
+
+    A stretch without an intact entry is yielded under the blob id zero, once; the walk goes on at
+    the next intact header behind it.
+    """
+    end = os.fstat(descriptor).st_size
+    end = _sealed_end(disk, descriptor, end) or end
+    at = SEGMENT_HEADER_BYTES
+    while at < end:
+        head = _read(disk, descriptor, at, min(HEADER_CORE_BYTES_MAX, end - at))
+        entry = _entry(head, tenant_id, end - at)
+        if entry is None:
+            following = _next_entry(disk, descriptor, tenant_id, at + 1, end)
+            yield Ref(BlobId(bytes(16)), target, container, at, following - at), head
+            at = following
+        else:
+            blob_id, stored_bytes, header_bytes = entry
+            yield Ref(blob_id, target, container, at, stored_bytes), head[:header_bytes]
+            at += stored_bytes
+
+
+def read_segment_info(disk: Disk, descriptor: int) -> SegmentInfo:
+    """Read whose a segment is and whether it is sealed.
+
+    Raises:
+        Damaged: It has no intact header.
+        FormatTooNew: A newer program wrote it.
+    """
+    head = _read(disk, descriptor, 0, SEGMENT_HEADER_BYTES)
+    if len(head) < SEGMENT_HEADER_BYTES or head[:8] != SEGMENT_MAGIC or not _crc_holds(head):
+        raise Damaged("no segment header")
+    _, form, flags, incarnation, _, container = _HEADER.unpack_from(head)
+    if form != SEGMENT_FORMAT or flags:
+        raise FormatTooNew(f"segment format {form}, flags {flags:#x}")
+    size = os.fstat(descriptor).st_size
+    sealed = _sealed_end(disk, descriptor, size) is not None
+    return SegmentInfo(container, IncarnationId(incarnation), size, sealed)
+
+
+def _header(incarnation: IncarnationId, tenant_id: TenantId, container: int) -> bytes:
+    block = _HEADER.pack(SEGMENT_MAGIC, SEGMENT_FORMAT, 0, incarnation, tenant_id, container)
+    return block + _CRC.pack(crc32c(block))
+
+
+def _seal(container: int, end: int) -> bytes:
+    block = _SEAL.pack(SEAL_MAGIC, container, end)
+    return block + _CRC.pack(crc32c(block))
+
+
+def _crc_holds(block: bytes) -> bool:
+    return block[-4:] == _CRC.pack(crc32c(block[:-4]))
+
+
+def _sealed_end(disk: Disk, descriptor: int, size: int) -> int | None:
+    if size < SEGMENT_HEADER_BYTES + SEAL_BYTES:
+        return None
+    mark = _read(disk, descriptor, size - SEAL_BYTES, SEAL_BYTES)
+    if mark[:8] != SEAL_MAGIC or not _crc_holds(mark):
+        return None
+    return size - SEAL_BYTES
+
+
+def _entry(head: bytes, tenant_id: TenantId, room: int) -> tuple[BlobId, int, int] | None:
+    try:
+        header = parse_header(head)
+    except (Damaged, FormatTooNew):
+        return None
+    fits = header.header_bytes < header.stored_bytes <= room
+    if header.in_own_file or header.tenant_id != tenant_id or not fits:
+        return None
+    return header.blob_id, header.stored_bytes, header.header_bytes
+
+
+def _next_entry(disk: Disk, descriptor: int, tenant_id: TenantId, start: int, end: int) -> int:
+    """Return where the next intact entry begins, or ``end``."""
+    overlap = len(BLOB_MAGIC) - 1
+    while start < end:
+        window = _read(disk, descriptor, start, min(MIB, end - start))
+        found = window.find(BLOB_MAGIC)
+        if found < 0:
+            start += max(len(window) - overlap, 1)
+            continue
+        at = start + found
+        head = _read(disk, descriptor, at, min(HEADER_CORE_BYTES_MAX, end - at))
+        if _entry(head, tenant_id, end - at) is not None:
+            return at
+        start = at + 1
+    return end
+
+
+def _read(disk: Disk, descriptor: int, offset: int, length: int) -> bytes:
+    buffer = bytearray(length)
+    view = memoryview(buffer)
+    got = 0
+    while got < length:
+        came = disk.preadv(descriptor, [view[got:]], offset + got)
+        if came == 0:
+            break
+        got += came
+    return bytes(view[:got])

@@ -1,0 +1,184 @@
+"""Finishing what dead writers left: half-made buckets, intents, reservations of segments.
+
+The work is in proportion to the buckets and to what is unfinished, never to objects. Everything
+here is repeatable, and safe beside living writers: only what a dead incarnation began is touched.
+"""
+
+from typing import Final
+
+import msgspec
+
+from storage_server.core.ids import BlobId
+from storage_server.engine import codec, keys, rows
+from storage_server.engine.buckets import Buckets
+from storage_server.engine.directory import Stop, all_stops
+from storage_server.engine.errors import EngineError
+from storage_server.engine.inside import Inside
+from storage_server.engine.metastore import (
+    Tx,
+    View,
+    Writes,
+    bucket_part,
+)
+from storage_server.engine.records import (
+    BucketRecord,
+    BucketState,
+    Due,
+    Extent,
+    Intent,
+    NameRecord,
+)
+
+_INTENTS_PER_COMMIT: Final = 64
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What a run found unfinished and finished."""
+
+    buckets_finished: int = 0
+    buckets_undone: int = 0
+    buckets_released: int = 0
+    blobs: int = 0
+    sharings: int = 0
+    manifests: int = 0
+    grants: int = 0
+
+    def plus(self, other: "Recovered") -> "Recovered":
+        """Return the sum of both."""
+        mine, others = msgspec.structs.astuple(self), msgspec.structs.astuple(other)
+        return Recovered(*(a + b for a, b in zip(mine, others, strict=True)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing was unfinished."""
+        return not any(msgspec.structs.astuple(self))
+
+
+class Recovery:
+    """Recovery of one data folder."""
+
+    def __init__(self, inside: Inside, buckets: Buckets) -> None:
+        """Finish creations and deletions through ``buckets``."""
+        self._inside = inside
+        self._buckets = buckets
+
+    async def run(self) -> Recovered:
+        """Finish or undo everything that dead incarnations left in the metadata.
+
+        Bytes are left to the freeing job, by rows that are due at once.
+
+        Raises:
+            EngineError: The rest was not done; run again.
+        """
+        total = Recovered()
+        failures: list[EngineError] = []
+        for stop in await all_stops(self._inside.meta):
+            try:
+                total = total.plus(await self._recover(stop))
+            except EngineError as error:
+                failures.append(error)  # one damaged bucket must not keep the others waiting
+        if failures:
+            raise failures[0]
+        return total
+
+    async def tidy(self) -> bool:
+        """Sweep after dead writers, give back what their segments reserved, forget them.
+
+        Returns:
+            Whether there was any dead writer.
+        """
+        dead = self._inside.incarnation.dead()
+        if not dead:
+            return False
+        await self.run()
+        for stop in await all_stops(self._inside.meta):
+            if stop.name is not None:
+                continue
+            for segment in await self._inside.blobs.list_segments(stop.tenant_id):
+                if not segment.sealed and self._is_dead(segment.incarnation):
+                    await self._inside.blobs.trim_segment(stop.tenant_id, segment.container)
+        self._inside.incarnation.forget(dead)  # who died meanwhile is for the next time
+        return True
+
+    async def _recover(self, stop: Stop) -> Recovered:
+        name, finished = stop.name, Recovered()
+        if name is None:
+            return Recovered(grants=await self._inside.grants.recover(stop.tenant_id))
+        if stop.is_dropping:
+            record = await self._inside.configuration_of(name.bucket_id)
+        else:
+            record, finished = await self._finish_bucket(stop, name)
+        return finished if record is None else finished.plus(await self._sweep(record))
+
+    # --- Buckets -----------------------------------------------------------------------------
+
+    async def _finish_bucket(
+        self, stop: Stop, name: NameRecord
+    ) -> tuple[BucketRecord | None, Recovered]:
+        """Bring a bucket to one side: live, undone or released; return its configuration."""
+        label = stop.row_key[len(rows.NAMES) :].decode()
+        record = await self._inside.configuration_of(name.bucket_id)
+        if record is not None and record.state == BucketState.CLOSED:
+            await self._buckets.release(record)
+            return record, Recovered(buckets_released=1)
+        if name.state != BucketState.CREATING or not self._is_dead(name.incarnation):
+            return record, Recovered()
+        if record is not None:
+            await self._buckets.publish(label, name.bucket_id)
+            return record, Recovered(buckets_finished=1)
+        await self._buckets.withdraw(label, name.tenant_id, name.bucket_id)
+        return None, Recovered(buckets_undone=1)
+
+    # --- Intents -----------------------------------------------------------------------------
+
+    async def _sweep(self, bucket: BucketRecord) -> Recovered:
+        """Undo the intents of dead writers in one bucket."""
+        part = bucket_part(bucket.bucket_id)
+        start, end = keys.family_range(rows.INTENTS)
+        total = Recovered()
+        while True:
+            page = await self._inside.meta.scan(part, start, end, _INTENTS_PER_COMMIT)
+            dead: dict[bytes, Intent] = {}
+            for row_key, row in page.rows:
+                assert row is not None
+                intent = codec.decode_record(Intent, row_key, row)
+                if self._is_dead(intent.incarnation):
+                    dead[row_key] = intent
+            total = total.plus(await self._undo(bucket, dead))
+            if not page.more:
+                return total
+            start = page.rows[-1][0] + b"\x00"
+
+    async def _undo(self, bucket: BucketRecord, dead: dict[bytes, Intent]) -> Recovered:
+        files: dict[bytes, Intent] = {}
+        sharings = manifests = 0
+        for row_key, intent in dead.items():
+            if intent.taking is None and not intent.manifest_id:
+                files[row_key] = intent
+                continue
+            await self._inside.sharing.undo(bucket, row_key, intent)
+            sharings += intent.taking is not None
+            manifests += intent.taking is None
+        if files:
+            tx = Tx(list(files), lambda view: _abandoned(view, files), bucket.generation)
+            await self._inside.committer.commit(bucket_part(bucket.bucket_id), tx)
+        return Recovered(blobs=len(files), sharings=sharings, manifests=manifests)
+
+    def _is_dead(self, incarnation_id: bytes) -> bool:
+        return self._inside.incarnation.is_dead(incarnation_id)
+
+
+def _abandoned(view: View, files: dict[bytes, Intent]) -> Writes:
+    """Take intents away and leave their files to be freed, in one commit."""
+    puts: list[tuple[bytes, bytes]] = []
+    deletes: list[bytes] = []
+    for index, (intent_key, intent) in enumerate(files.items()):
+        if view.value(intent_key) is None:
+            continue
+        blob_id = BlobId(intent_key[len(rows.INTENTS) :])
+        extent = Extent(blob_id, intent.target, intent.container, 0, 0, 0, 0, 0, 0, 0)
+        row_key = rows.due_row(view.time_us, view.seq, index)
+        due = codec.encode_record(row_key, Due(extents=(extent,)), view.seq, view.time_us)
+        puts.append((row_key, due))
+        deletes.append(intent_key)
+    return Writes(puts, deletes)

@@ -1,0 +1,329 @@
+"""Checks of the machine and the installation, each with a remedy when it fails."""
+
+import enum
+import fcntl
+import mmap
+import os
+import platform
+import resource
+import shutil
+import ssl
+import stat
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from storage_server import config
+from storage_server.core import limits
+from storage_server.processes.datafolder import Layout, file_system_of, is_role_taken
+from storage_server.processes.errors import StartError
+from storage_server.processes.listening import hold_port, tls_context
+
+FSYNC_TRIES: Final = 32
+FSYNC_SLOW_S: Final = 0.02  # a disk of its own answers in less; above it each write will be felt
+OPEN_FILES_MIN: Final = 4096
+YEAR_2025_S: Final = 1_735_689_600
+
+
+class Level(enum.StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome; ``remedy`` is empty when all is well."""
+
+    level: Level
+    check: str
+    text: str
+    remedy: str = ""
+
+
+def examine(options: config.Options) -> list[Finding]:
+    """Run every check; nothing is changed but a small file that is written and removed."""
+    layout = Layout(options.folder.data_dir)
+    is_running = is_role_taken(layout, "serve")
+    place = _nearest_folder(layout.root)
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _versions,
+        lambda: _folder(layout, place),
+        lambda: _file_system(place),
+        lambda: _space(place, options.storage),
+        lambda: _disk(place),
+        lambda: _keys(layout),
+        _limits,
+        _clock,
+        lambda: _tls(options.listen),
+        lambda: _ports(options.listen, is_running=is_running),
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding(
+        Level.OK,
+        "versions",
+        f"Python {platform.python_version()}, {ssl.OPENSSL_VERSION}, Linux {platform.release()}",
+    )
+
+
+def _folder(layout: Layout, place: Path) -> Iterator[Finding]:
+    if not layout.root.exists():
+        if os.access(place, os.W_OK | os.X_OK):
+            yield Finding(Level.OK, "data folder", f"{layout.root} will be made at first start")
+        else:
+            yield Finding(
+                Level.FAIL,
+                "data folder",
+                f"{layout.root} can't be made: {place} is not writable",
+                f"make {layout.root} for this user, or set data_dir",
+            )
+        return
+    about = layout.root.stat()
+    if about.st_uid != os.geteuid():
+        yield Finding(
+            Level.FAIL,
+            "data folder",
+            f"{layout.root} belongs to another user",
+            "run as that user, or chown the folder",
+        )
+    elif stat.S_IMODE(about.st_mode) & 0o077:
+        yield Finding(
+            Level.WARN,
+            "data folder",
+            f"{layout.root} is open to other users",
+            f"chmod 700 {layout.root}",
+        )
+    else:
+        yield Finding(Level.OK, "data folder", str(layout.root))
+
+
+def _file_system(place: Path) -> Iterator[Finding]:
+    kind = file_system_of(place)
+    try:
+        with _Scratch(place) as folder:
+            _try_locks(folder / "lock")
+    except OSError as error:
+        yield Finding(
+            Level.FAIL,
+            "file system",
+            f"{kind or 'unknown'} does not lock or map files: {error.strerror}",
+            "use a local file system such as ext4 or XFS",
+        )
+        return
+    if kind == "tmpfs":
+        yield Finding(
+            Level.WARN, "file system", "tmpfs forgets everything at power-off", "use a disk"
+        )
+        return
+    yield Finding(Level.OK, "file system", f"{kind or 'unknown'}, with locks and shared maps")
+
+
+def _try_locks(path: Path) -> None:
+    with path.open("w+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(mmap.PAGESIZE)
+        with mmap.mmap(file.fileno(), mmap.PAGESIZE) as page:
+            page[0] = 1
+
+
+def _space(place: Path, storage: config.StorageOptions) -> Iterator[Finding]:
+    free = shutil.disk_usage(place).free
+    inodes = os.statvfs(place)
+    needed = storage.space_reserve_bytes + limits.SPACE_BALLAST_BYTES
+    text = f"{free / limits.GIB:.1f} GiB free"
+    if free < needed:
+        yield Finding(
+            Level.FAIL,
+            "disk space",
+            f"{text}, less than reserve and ballast ({needed // limits.MIB} MiB)",
+            "free space, or lower space_reserve",
+        )
+    elif inodes.f_files and inodes.f_favail * 50 < inodes.f_files:
+        yield Finding(Level.WARN, "disk space", "under 2 % of inodes are free", "remove files")
+    else:
+        yield Finding(Level.OK, "disk space", text)
+
+
+def _disk(place: Path) -> Iterator[Finding]:
+    try:
+        with _Scratch(place) as folder:
+            flush_s = _flush_time(folder / "flush")
+            has_direct = _has_direct_io(folder / "direct")
+    except OSError as error:
+        yield Finding(
+            Level.FAIL, "flush", f"can't write to {place}: {error.strerror}", "check the disk"
+        )
+        return
+    text = f"fdatasync takes {flush_s * 1000:.2f} ms (median of {FSYNC_TRIES})"
+    if flush_s > FSYNC_SLOW_S:
+        yield Finding(
+            Level.WARN, "flush", text, "each acknowledged write waits for this: use a faster disk"
+        )
+    else:
+        yield Finding(Level.OK, "flush", text)
+    if has_direct:
+        yield Finding(Level.OK, "direct I/O", "supported")
+    else:
+        yield Finding(
+            Level.WARN,
+            "direct I/O",
+            "not supported here: large writes go through the page cache",
+            "use ext4 or XFS for speed",
+        )
+
+
+def _flush_time(path: Path) -> float:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        times = []
+        for number in range(FSYNC_TRIES):
+            os.pwrite(descriptor, bytes(4096), number * 4096)
+            before = time.perf_counter()
+            os.fdatasync(descriptor)
+            times.append(time.perf_counter() - before)
+        return statistics.median(times)
+    finally:
+        os.close(descriptor)
+
+
+def _has_direct_io(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return False
+    try:
+        with mmap.mmap(-1, mmap.PAGESIZE) as page:
+            return os.pwritev(descriptor, [page], 0) == mmap.PAGESIZE
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _keys(layout: Layout) -> Iterator[Finding]:
+    if not layout.keys.is_dir():
+        yield Finding(Level.OK, "keys", "none yet; they are made at first start")
+        return
+    try:
+        names = sorted(path.name for path in layout.keys.iterdir() if _is_exposed(path))
+    except PermissionError:
+        yield Finding(
+            Level.FAIL, "keys", f"can't read {layout.keys}", "run as the user of the server"
+        )
+        return
+    if names:
+        yield Finding(
+            Level.FAIL,
+            "keys",
+            f"other users can read {', '.join(names)} in {layout.keys}",
+            f"chmod 600 {layout.keys}/*",
+        )
+    elif (layout.keys / "master.key").exists():
+        yield Finding(
+            Level.WARN,
+            "keys",
+            "the master key lies on the disk that it protects",
+            "for protection against a stolen disk, keep it elsewhere: "
+            "HOLDFAST_MASTER_KEY_FILE or a passphrase",
+        )
+    else:
+        yield Finding(Level.OK, "keys", "readable by their owner only")
+
+
+def _is_exposed(path: Path) -> bool:
+    return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+
+
+def _limits() -> Iterator[Finding]:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files != resource.RLIM_INFINITY and files < OPEN_FILES_MIN:
+        yield Finding(
+            Level.WARN,
+            "limits",
+            f"{files} open files per process",
+            f"raise it to {OPEN_FILES_MIN} or more: ulimit -n, or LimitNOFILE= in the unit",
+        )
+        return
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY and space < 64 * limits.GIB:
+        yield Finding(
+            Level.WARN,
+            "limits",
+            f"address space is limited to {space // limits.GIB} GiB",
+            "remove the limit (ulimit -v unlimited): the metadata map is reserved once",
+        )
+        return
+    yield Finding(Level.OK, "limits", f"{files} open files, address space unlimited")
+
+
+def _clock() -> Iterator[Finding]:
+    now = time.time()
+    if now < YEAR_2025_S:
+        yield Finding(
+            Level.FAIL,
+            "clock",
+            f"it says {time.strftime('%Y-%m-%d', time.gmtime(now))}",
+            "set the clock: signatures more than 15 minutes off are refused",
+        )
+        return
+    synchronised = Path("/run/systemd/timesync/synchronized").exists()
+    said = "synchronised" if synchronised else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    yield Finding(Level.OK, "clock", said)
+
+
+def _tls(listen: config.ListenOptions) -> Iterator[Finding]:
+    try:
+        context = tls_context(listen)
+    except StartError as error:
+        yield Finding(
+            Level.FAIL, "TLS", str(error), "give a certificate and key that belong together"
+        )
+        return
+    if context is None:
+        yield Finding(
+            Level.OK, "TLS", "off: put a proxy in front, or set tls_certificate and tls_key"
+        )
+    else:
+        yield Finding(Level.OK, "TLS", f"certificate {listen.tls_certificate}")
+
+
+def _ports(listen: config.ListenOptions, *, is_running: bool) -> Iterator[Finding]:
+    for setting, address in (("s3_listen", listen.s3), ("console_listen", listen.console)):
+        if is_running:
+            yield Finding(Level.OK, f"port {address.port}", "the server of this folder is running")
+            continue
+        try:
+            hold_port(address, setting).close()
+        except StartError as error:
+            yield Finding(Level.FAIL, f"port {address.port}", str(error), f"change {setting}")
+        else:
+            yield Finding(Level.OK, f"port {address.port}", "free")
+
+
+def _nearest_folder(path: Path) -> Path:
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+class _Scratch:
+    """A folder that is removed at the end."""
+
+    def __init__(self, place: Path) -> None:
+        self._folder = TemporaryDirectory(prefix=".doctor-", dir=place)
+
+    def __enter__(self) -> Path:
+        return Path(self._folder.__enter__())
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()

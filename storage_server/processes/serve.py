@@ -1,0 +1,154 @@
+"""``holdfast serve``: opens the data folder, sees to the root credential, and supervises."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from storage_server import config
+from storage_server.core.clock import SystemClock
+from storage_server.engine.errors import EngineError
+from storage_server.processes import wiring
+from storage_server.processes.datafolder import SINGLE_ROLES, DataFolder
+from storage_server.processes.errors import StartError
+from storage_server.processes.listening import address_of, hold_port, tls_context, url_of
+from storage_server.processes.root import ShownOnce, ensure_root
+from storage_server.processes.state import InstanceState
+from storage_server.processes.supervisor import Hooks, Role, Supervisor
+
+_LOG: Final = logging.getLogger("holdfast.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What a person who has just started the server wants to know."""
+
+    s3_url: str
+    console_url: str
+    region: str
+    data_dir: str
+    root_access_key: str
+    generated: ShownOnce | None
+
+
+def serve(
+    settings: config.Settings,
+    environment: Mapping[str, str],
+    show_secret: Callable[[ShownOnce], None],
+    show_welcome: Callable[[Welcome], None],
+    arguments: Callable[[str], Sequence[str]] = lambda role: ("-m", "storage_server", role),
+) -> int:
+    """Run all roles on one data folder until a signal ends them; return the exit code.
+
+    ``arguments`` says how Python starts a role; tests start theirs.
+
+    Raises:
+        StartError: Something keeps the server from starting; nothing runs then.
+    """
+    options = settings.options
+    is_secure = tls_context(options.listen) is not None  # refuse a bad certificate early
+    with DataFolder.open(options.folder.data_dir, create=True) as folder:
+        locks = {role: folder.take_role(role) for role in SINGLE_ROLES}
+        state = InstanceState.open(folder.layout.state)
+        state.clear(read_only=False)
+        holder = hold_port(options.listen.s3, "s3_listen")
+        console_holder = hold_port(options.listen.console, "console_listen")
+        with holder, console_holder:
+            s3_listen, console_listen = address_of(holder), address_of(console_holder)
+            generated = prepare(options, folder, state)
+            if generated is not None:
+                show_secret(generated)
+            welcome = Welcome(
+                s3_url=options.console.public_s3_url or url_of(s3_listen, is_secure=is_secure),
+                console_url=options.console.public_console_url
+                or url_of(console_listen, is_secure=is_secure),
+                region=options.s3.region,
+                data_dir=str(folder.layout.root),
+                root_access_key=options.root.access_key,
+                generated=generated,
+            )
+            supervisor = Supervisor(
+                roles=(
+                    Role("s3", arguments("s3"), options.listen.workers, is_vital=True),
+                    Role("console", arguments("console"), lock=locks["console"]),
+                    Role("jobs", arguments("jobs"), lock=locks["jobs"]),
+                ),
+                state=state,
+                hooks=Hooks(
+                    recover=lambda: _recover(options, folder, state),
+                    check_readers=lambda: wiring.check_readers(folder.layout),
+                    on_ready=lambda: show_welcome(welcome),
+                ),
+                drain_s=options.listen.drain_s,
+                environment=child_environment(
+                    settings, environment, s3_listen=s3_listen, console_listen=console_listen
+                ),
+            )
+            return supervisor.run()
+
+
+def prepare(options: config.Options, folder: DataFolder, state: InstanceState) -> ShownOnce | None:
+    """Open the store once, recovering what a crash left, and see to the root credential.
+
+    Returns:
+        The root credential when it was generated now.
+
+    Raises:
+        StartError: The store can't be opened, or the root settings can't be used.
+    """
+
+    async def open_once() -> ShownOnce | None:
+        clock = SystemClock()
+        async with wiring.opened(options, folder.layout, state, clock) as graph:
+            try:
+                await graph.store.recovery.tidy()
+            except EngineError as error:
+                # Nothing is lost by serving: the background process tries again.
+                _LOG.error("recovery is unfinished: %r", error)
+            return await ensure_root(graph.store.identity, options.root, clock)
+
+    return asyncio.run(open_once())
+
+
+def child_environment(
+    settings: config.Settings,
+    environment: Mapping[str, str],
+    *,
+    s3_listen: config.Address,
+    console_listen: config.Address,
+) -> dict[str, str]:
+    """Return an environment that gives a child exactly this process's settings.
+
+    A file that is edited later changes nothing until the whole server starts anew. The root
+    credential stays out: no child needs it.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(config.ENVIRONMENT_PREFIX) or name.startswith(config.TEST_VARIABLES)
+    }
+    for row in config.SETTINGS:
+        if row.name not in {"root_access_key", "root_secret_key"}:
+            kept[row.variable] = settings.origins[row.name].text
+    kept[config.BY_NAME["s3_listen"].variable] = str(s3_listen)
+    kept[config.BY_NAME["console_listen"].variable] = str(console_listen)
+    kept[config.CONFIG_VARIABLE] = "/dev/null"
+    return kept
+
+
+def _recover(options: config.Options, folder: DataFolder, state: InstanceState) -> None:
+    """Open and close the store between two lives; what can't be repaired now is tried again.
+
+    A read-only instance repairs nothing: its disk would have to take it.
+    """
+
+    async def recover() -> None:
+        async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
+            if not state.is_read_only():
+                await graph.store.recovery.tidy()
+
+    try:
+        asyncio.run(recover())
+    except (StartError, EngineError, OSError) as error:
+        _LOG.critical("recovery failed: %r", error)

@@ -1,0 +1,1 @@
+"""The S3 protocol, sans-IO and pure: bytes and values in, values out."""

@@ -1,0 +1,363 @@
+"""Listings of a bucket on the wire: ListObjects, ListObjectsV2 and ListObjectVersions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from storage_server.core.ids import NULL_VERSION, order_of
+from storage_server.s3 import xml
+from storage_server.s3.errors import InvalidArgument
+from storage_server.s3.messages.pages import (
+    Owner,
+    common_prefixes,
+    encode_key,
+    encode_keys,
+    open_token,
+    optional_tag,
+    parse_count,
+    parse_encoding,
+    seal_token,
+    text_tag,
+    xml_reply,
+)
+from storage_server.s3.reply import Reply
+from storage_server.s3.request import RequestHead
+from storage_server.s3.timestamps import iso_ms
+
+ListedObject = tuple[bytes, bytes, bytes, bytes, bytes]
+"""One current object of a page, in ASCII and ready to print: key (UTF-8),
+``YYYY-MM-DDTHH:MM:SS.mmmZ``, ETag without quotes, decimal size, storage class."""
+
+
+class ObjectPage(Protocol):
+    """One page of current objects and folded prefixes; ``next_marker`` goes on when truncated."""
+
+    @property
+    def versions(self) -> Sequence[ListedObject]:
+        """The objects, in order."""
+        ...
+
+    @property
+    def prefixes(self) -> list[bytes]:
+        """The folded prefixes, in order."""
+        ...
+
+    @property
+    def truncated(self) -> bool:
+        """Whether more follows."""
+        ...
+
+    @property
+    def next_marker(self) -> bytes:
+        """The last key or prefix of the page."""
+        ...
+
+
+class Version(Protocol):
+    """One version or delete marker."""
+
+    @property
+    def version_id(self) -> str:
+        """``null`` or the id."""
+        ...
+
+    @property
+    def is_marker(self) -> bool:
+        """Whether it is a delete marker."""
+        ...
+
+    @property
+    def modified_us(self) -> int:
+        """When it was made."""
+        ...
+
+    @property
+    def etag(self) -> str:
+        """Without quotes."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length."""
+        ...
+
+    @property
+    def storage_class(self) -> str:
+        """S3's name of the class."""
+        ...
+
+
+class ListedVersion(Protocol):
+    """One entry of a versions page."""
+
+    @property
+    def key(self) -> bytes:
+        """The key, UTF-8."""
+        ...
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether no newer version of the key exists."""
+        ...
+
+    @property
+    def record(self) -> Version:
+        """The version."""
+        ...
+
+
+class VersionPage(Protocol):
+    """One page of versions and folded prefixes."""
+
+    @property
+    def versions(self) -> Sequence[ListedVersion]:
+        """The versions, by key and newest first."""
+        ...
+
+    @property
+    def prefixes(self) -> list[bytes]:
+        """The folded prefixes, in order."""
+        ...
+
+    @property
+    def truncated(self) -> bool:
+        """Whether more follows."""
+        ...
+
+    @property
+    def next_key(self) -> bytes:
+        """The last key or prefix of the page."""
+        ...
+
+    @property
+    def next_version_id(self) -> str:
+        """The last version of the page; empty after a prefix."""
+        ...
+
+
+class ListObjectsInput(msgspec.Struct, frozen=True, gc=False):
+    """ListObjects of either version: which page of which keys, and how to write it."""
+
+    bucket: str
+    prefix: str
+    delimiter: str
+    max_keys: int
+    is_url: bool
+    after: str
+    """The key behind which the page starts, whichever parameter named it."""
+    is_v2: bool = False
+    start_after: str = ""
+    token: str = ""
+    fetch_owner: bool = True
+
+    @staticmethod
+    def parse(head: RequestHead) -> "ListObjectsInput":
+        """Read the query of a ListObjects.
+
+        Raises:
+            InvalidArgument: A count or the encoding is not S3's.
+        """
+        query = head.query
+        return ListObjectsInput(
+            head.bucket,
+            query.get("prefix", ""),
+            query.get("delimiter", ""),
+            parse_count(query, "max-keys"),
+            parse_encoding(query),
+            query.get("marker", ""),
+        )
+
+    @staticmethod
+    def parse_v2(head: RequestHead) -> "ListObjectsInput":
+        """Read the query of a ListObjectsV2; a continuation token goes before ``start-after``.
+
+        Raises:
+            InvalidArgument: A count, the encoding or the token is not S3's, or ours.
+        """
+        query = head.query
+        if query.get("list-type") != "2":
+            raise InvalidArgument(
+                "Invalid List Type specified in Request",
+                ArgumentName="list-type",
+                ArgumentValue=query.get("list-type", ""),
+            )
+        start_after = query.get("start-after", "")
+        token = query.get("continuation-token")
+        after = start_after
+        if token is not None:
+            after = open_token(_purpose(head.bucket), token)
+        return ListObjectsInput(
+            head.bucket,
+            query.get("prefix", ""),
+            query.get("delimiter", ""),
+            parse_count(query, "max-keys"),
+            parse_encoding(query),
+            after,
+            is_v2=True,
+            start_after=start_after,
+            token=token or "",
+            fetch_owner=query.get("fetch-owner", "").lower() == "true",
+        )
+
+
+class ListObjectVersionsInput(msgspec.Struct, frozen=True, gc=False):
+    """ListObjectVersions: which page of which keys, and how to write it."""
+
+    bucket: str
+    prefix: str
+    delimiter: str
+    max_keys: int
+    is_url: bool
+    key_marker: str
+    version_id_marker: str
+
+    @staticmethod
+    def parse(head: RequestHead) -> "ListObjectVersionsInput":
+        """Read the query of a ListObjectVersions.
+
+        Raises:
+            InvalidArgument: A count or the encoding is not S3's, or the version marker stands
+                without a key or is no version id.
+        """
+        query = head.query
+        key_marker = query.get("key-marker", "")
+        return ListObjectVersionsInput(
+            head.bucket,
+            query.get("prefix", ""),
+            query.get("delimiter", ""),
+            parse_count(query, "max-keys"),
+            parse_encoding(query),
+            key_marker,
+            _version_id_marker(query, key_marker),
+        )
+
+
+def list_objects_reply(wanted: ListObjectsInput, page: ObjectPage, owner: Owner | None) -> Reply:
+    """Answer a ListObjects of either version; every object has the bucket's ``owner``.
+
+    ``owner`` None leaves owners out.
+    """
+    is_url = wanted.is_url
+    head = [
+        xml.tag(b"Name", wanted.bucket),
+        text_tag(b"Prefix", wanted.prefix, is_url=is_url),
+    ]
+    if wanted.is_v2:
+        head += (
+            xml.tag(b"KeyCount", len(page.versions) + len(page.prefixes)),
+            xml.tag(b"ContinuationToken", wanted.token) if wanted.token else b"",
+            optional_tag(b"StartAfter", wanted.start_after, is_url=is_url),
+        )
+        if page.truncated:
+            token = seal_token(_purpose(wanted.bucket), page.next_marker)
+            head.append(xml.tag(b"NextContinuationToken", token))
+    else:
+        head.append(text_tag(b"Marker", wanted.after, is_url=is_url))
+        # S3 says where to go on only when folding: without, it is the last key.
+        if page.truncated and wanted.delimiter:
+            head.append(
+                b"<NextMarker>%b</NextMarker>" % encode_key(page.next_marker, is_url=is_url)
+            )
+    head += (
+        xml.tag(b"MaxKeys", wanted.max_keys),
+        optional_tag(b"Delimiter", wanted.delimiter, is_url=is_url),
+        b"<EncodingType>url</EncodingType>" if is_url else b"",
+        xml.flag(b"IsTruncated", value=page.truncated),
+    )
+    rows = _objects(page.versions, owner if wanted.fetch_owner else None, is_url=is_url)
+    prefixes = common_prefixes(page.prefixes, is_url=is_url)
+    return xml_reply(xml.document(b"ListBucketResult", *head, *rows, prefixes))
+
+
+def list_object_versions_reply(
+    wanted: ListObjectVersionsInput, page: VersionPage, owner: Owner
+) -> Reply:
+    """Answer a ListObjectVersions; versions and markers stand in one order, mixed."""
+    is_url = wanted.is_url
+    parts = [
+        xml.tag(b"Name", wanted.bucket),
+        text_tag(b"Prefix", wanted.prefix, is_url=is_url),
+        text_tag(b"KeyMarker", wanted.key_marker, is_url=is_url),
+        xml.tag(b"VersionIdMarker", wanted.version_id_marker),
+    ]
+    if page.truncated:
+        parts.append(
+            b"<NextKeyMarker>%b</NextKeyMarker>" % encode_key(page.next_key, is_url=is_url)
+        )
+        if page.next_version_id:
+            parts.append(xml.tag(b"NextVersionIdMarker", page.next_version_id))
+    parts += (
+        xml.tag(b"MaxKeys", wanted.max_keys),
+        optional_tag(b"Delimiter", wanted.delimiter, is_url=is_url),
+        b"<EncodingType>url</EncodingType>" if is_url else b"",
+        xml.flag(b"IsTruncated", value=page.truncated),
+    )
+    owned = owner.render()
+    keys = encode_keys([entry.key for entry in page.versions], is_url=is_url)
+    parts.extend(map(_version, keys, page.versions, [owned] * len(keys)))
+    parts.append(common_prefixes(page.prefixes, is_url=is_url))
+    return xml_reply(xml.document(b"ListVersionsResult", *parts))
+
+
+def _objects(versions: Sequence[ListedObject], owner: Owner | None, *, is_url: bool) -> list[bytes]:
+    """Return the Contents elements; at 1,000 plain keys, 0.2 us for each."""
+    owned = b"" if owner is None else owner.render().replace(b"%", b"%%")
+    row = (
+        b"<Contents><Key>%b</Key><LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag>"
+        b"<Size>%b</Size>" + owned + b"<StorageClass>%b</StorageClass></Contents>"
+    )
+    plain = [version[0] for version in versions]
+    keys = encode_keys(plain, is_url=is_url)
+    if keys is plain:
+        return list(map(row.__mod__, versions))
+    pairs = zip(keys, versions, strict=True)
+    return [row % (key, *version[1:]) for key, version in pairs]
+
+
+def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:
+    record = entry.record
+    latest = b"true" if entry.is_latest else b"false"
+    version_id, modified = record.version_id.encode(), iso_ms(record.modified_us).encode()
+    if record.is_marker:
+        return (
+            b"<DeleteMarker><Key>%b</Key><VersionId>%b</VersionId><IsLatest>%b</IsLatest>"
+            b"<LastModified>%b</LastModified>%b</DeleteMarker>"
+        ) % (key, version_id, latest, modified, owner)
+    return (
+        b"<Version><Key>%b</Key><VersionId>%b</VersionId><IsLatest>%b</IsLatest>"
+        b"<LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag><Size>%d</Size>%b"
+        b"<StorageClass>%b</StorageClass></Version>"
+    ) % (
+        key,
+        version_id,
+        latest,
+        modified,
+        record.etag.encode(),
+        record.size_bytes,
+        owner,
+        record.storage_class.encode(),
+    )
+
+
+def _version_id_marker(query: Mapping[str, str], key_marker: str) -> str:
+    marker = query.get("version-id-marker", "")
+    if not marker:
+        return ""
+    if not key_marker:
+        raise InvalidArgument(
+            "A version-id marker cannot be specified without a key marker.",
+            ArgumentName="version-id-marker",
+            ArgumentValue=marker,
+        )
+    if marker != NULL_VERSION and order_of(marker) is None:
+        raise InvalidArgument(
+            "Invalid version id specified",
+            ArgumentName="version-id-marker",
+            ArgumentValue=marker,
+        )
+    return marker
+
+
+def _purpose(bucket: str) -> str:
+    return f"ListObjectsV2/{bucket}"[:64]

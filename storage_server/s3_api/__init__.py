@@ -1,0 +1,1 @@
+"""The S3 port: parse, one service call, render."""

@@ -1,0 +1,1 @@
+"""Use cases: every door to the data calls these, and these alone call the engine."""

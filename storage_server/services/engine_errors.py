@@ -1,0 +1,85 @@
+"""The border between engine and protocol: each engine answer becomes one S3 error, here only."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from storage_server.engine import errors as engine
+from storage_server.s3 import errors as s3
+
+Details = dict[str, str | int]
+
+
+def _part_invalid(error: engine.PartInvalid, details: Details) -> s3.S3Error:
+    upload_id = details.get("UploadId", "")
+    return s3.InvalidPart(UploadId=upload_id, PartNumber=error.part_number, ETag=error.etag)
+
+
+def _part_too_small(error: engine.PartTooSmall, _: Details) -> s3.S3Error:
+    return s3.EntityTooSmall(
+        ETag=error.etag,
+        MinSizeAllowed=5 * 1024 * 1024,
+        PartNumber=error.part_number,
+        ProposedSize=error.size_bytes,
+    )
+
+
+def _condition_failed(error: engine.ConditionFailed, _: Details) -> s3.S3Error:
+    return s3.PreconditionFailed(Condition=error.condition)
+
+
+def _unwritable(_error: engine.EngineError, _: Details) -> s3.S3Error:
+    return s3.ServiceUnavailable(
+        "Nothing can be written now: the disk failed to take what was written. Reading works."
+    )
+
+
+def _key(
+    kind: type[s3.S3Error], *names: str
+) -> Callable[[engine.EngineError, Details], s3.S3Error]:
+    return lambda _, details: kind(**{name: details[name] for name in names if name in details})
+
+
+_ANSWERS: dict[type[engine.EngineError], Callable[..., s3.S3Error]] = {
+    engine.BucketMissing: _key(s3.NoSuchBucket, "BucketName"),
+    engine.BucketExists: _key(s3.BucketAlreadyExists),
+    engine.BucketNotEmpty: _key(s3.BucketNotEmpty, "BucketName"),
+    engine.KeyMissing: _key(s3.NoSuchKey, "Key"),
+    engine.VersionMissing: _key(s3.NoSuchVersion, "Key", "VersionId"),
+    engine.UploadMissing: _key(s3.NoSuchUpload, "UploadId"),
+    engine.PartInvalid: _part_invalid,
+    engine.PartTooSmall: _part_too_small,
+    engine.ConditionFailed: _condition_failed,
+    engine.VersioningForbids: _key(s3.NotImplementedByServer),
+    engine.UsageLimitReached: _key(s3.QuotaExceeded),
+    engine.ObjectTooLarge: _key(s3.EntityTooLarge),
+    engine.OutOfSpace: _key(s3.InsufficientStorage),
+    engine.Stopped: _unwritable,
+    engine.FlushFailed: _unwritable,
+    engine.StaleGeneration: _key(s3.NoSuchBucket, "BucketName"),
+    engine.PartsChanged: _key(s3.OperationAborted),
+    engine.SourceChanged: _key(s3.OperationAborted),
+    engine.IntentGone: _key(s3.ServiceUnavailable),
+    engine.GrantUnsettled: _key(s3.ServiceUnavailable),
+    engine.GrantTooSmall: _key(s3.ServiceUnavailable),
+    engine.ScopeFull: _key(s3.ServiceUnavailable),
+    engine.Damaged: _key(s3.InternalError),
+    engine.BlobGone: _key(s3.InternalError),
+}
+
+
+def as_s3_error(error: engine.EngineError, **details: str | int) -> s3.S3Error:
+    """Return the S3 error that says what the engine's says; details are named as in the XML."""
+    for kind in type(error).__mro__:
+        answer = _ANSWERS.get(kind)
+        if answer is not None:
+            return answer(error, details)
+    return s3.InternalError()
+
+
+@contextmanager
+def translated(**details: str | int) -> Iterator[None]:
+    """Turn engine errors of the block into S3 errors with these details."""
+    try:
+        yield
+    except engine.EngineError as error:
+        raise as_s3_error(error, **details) from error

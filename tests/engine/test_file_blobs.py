@@ -1,0 +1,513 @@
+"""The file driver when the disk fails, fills up or is shared; and what it leaves on disk."""
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from storage_server.core.ids import (
+    BlobId,
+    new_blob_id,
+    new_bucket_id,
+    new_incarnation_id,
+    new_tenant_id,
+)
+from storage_server.core.limits import KIB, MIB
+from storage_server.crypto.wrapping import new_key
+from storage_server.engine.blob_format import SEGMENT_ENTRY_BYTES_MAX, parse_header
+from storage_server.engine.blobs import BlobWriter, verify_blob
+from storage_server.engine.blobstore import Place, Ref
+from storage_server.engine.drivers.file_blobs import FileBlobOptions, FileBlobStore
+from storage_server.engine.errors import BlobGone, Damaged, FlushFailed, OutOfSpace
+from tests.fakes.faulty_disk import FaultyDisk
+
+KEY = new_key()
+Open = Callable[..., FileBlobStore]
+
+
+@pytest.fixture
+def disk() -> FaultyDisk:
+    """Give a disk that works until told otherwise."""
+    return FaultyDisk()
+
+
+@pytest.fixture
+async def opening(tmp_path: Path, disk: FaultyDisk) -> AsyncIterator[Open]:
+    """Give a function that opens the folder as another incarnation."""
+    opened: list[FileBlobStore] = []
+
+    def another(**options: int | bool) -> FileBlobStore:
+        settings = FileBlobOptions(**options)  # type: ignore[arg-type]
+        opened.append(FileBlobStore(tmp_path / "objects", new_incarnation_id(), settings, disk))
+        return opened[-1]
+
+    yield another
+    disk.heal()
+    for store in opened:
+        await store.close()
+
+
+@pytest.fixture
+def store(opening: Open) -> FileBlobStore:
+    """Give an empty store."""
+    return opening()
+
+
+@pytest.fixture
+def place() -> Place:
+    """Give somebody's bucket."""
+    return Place(new_tenant_id(), new_bucket_id())
+
+
+async def begun(
+    store: FileBlobStore, place: Place, size: int, *, hint: int | None = None
+) -> tuple[Ref, BlobWriter]:
+    """Write a real blob without making it durable."""
+    writer = await BlobWriter.open(
+        store,
+        place,
+        new_blob_id(),
+        KEY,
+        size_hint=hint if hint is not None else size,
+        kind="object",
+        incarnation=new_incarnation_id(),
+        key_version=1,
+        created_us=1,
+    )
+    writer.write(os.urandom(size))
+    return writer.finish(bytes(60), b"")[0], writer
+
+
+async def put(store: FileBlobStore, place: Place, size: int) -> Ref:
+    """Write a real blob durably."""
+    ref, _ = await begun(store, place, size)
+    await store.sync([ref], [place])
+    return ref
+
+
+async def is_whole(store: FileBlobStore, place: Place, ref: Ref) -> bool:
+    """Tell whether a blob verifies to its last bit."""
+    return await verify_blob(store, place, ref, KEY) >= 0
+
+
+async def walked(store: FileBlobStore) -> list[Ref]:
+    """Return every intact blob that a walk finds."""
+    return [head.ref async for head in store.walk(b"") if any(head.ref.blob_id)]
+
+
+@pytest.mark.parametrize("call", ["allocate", "pwritev", "create"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_full_disk_refuses_the_group_and_heals(
+    store: FileBlobStore, disk: FaultyDisk, place: Place, call: str, number: int
+) -> None:
+    """Nothing of the group is acknowledged, also not when asked again; later groups go on."""
+    before = await put(store, place, 1000) if call != "create" else None
+    size = 2 * MIB - 100_000 if call == "allocate" else 1000
+    disk.fail(call, number, where="segments")
+    lost = [(await begun(store, place, min(size, 1_000_000)))[0] for _ in range(3)]
+    refs, places = lost[:2], [place] * 2
+    for _ in range(2):
+        with pytest.raises(OutOfSpace):
+            await store.sync(refs, places)
+    disk.heal()
+    with pytest.raises(OutOfSpace):  # queued behind them, in the same segment
+        await store.sync(lost[2:], places[2:])
+    after = await put(store, place, 1000)
+    assert await is_whole(store, place, after)
+    if before is not None:
+        assert await is_whole(store, place, before)
+        assert before.container != after.container
+    kept = {after} if before is None else {before, after}
+    assert set(await walked(store)) == kept
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "pwritev", "fsync"])
+async def test_a_failed_flush_seals_the_segment(
+    store: FileBlobStore, disk: FaultyDisk, place: Place, call: str
+) -> None:
+    """It is never appended to again, and nothing of the group counts, however often asked."""
+    before = await put(store, place, 1000) if call != "fsync" else None
+    ref, _ = await begun(store, place, 1000)
+    queued, _ = await begun(store, place, 1000)
+    disk.fail(call, errno.EIO, where="segments")
+    for _ in range(2):
+        with pytest.raises(FlushFailed):
+            await store.sync([ref], [place])
+    disk.heal()
+    with pytest.raises(FlushFailed):
+        await store.sync([queued], [place])
+    after = await put(store, place, 1000)
+    assert after.container != ref.container
+    assert await is_whole(store, place, after)
+    if before is not None:
+        assert before.container == ref.container
+        assert await is_whole(store, place, before)
+
+
+async def test_a_failed_flush_outweighs_a_full_disk(
+    store: FileBlobStore, disk: FaultyDisk, place: Place
+) -> None:
+    """Of two failures in one group, the one that stops the instance is told."""
+    other = Place(new_tenant_id(), new_bucket_id())
+    refs = [(await begun(store, where, 1000))[0] for where in (place, other)]
+    disk.fail("create", errno.ENOSPC, where=place.tenant_id.hex())
+    disk.fail("fdatasync", errno.EIO, where=other.tenant_id.hex())
+    with pytest.raises(FlushFailed):
+        await store.sync(refs, [place, other])
+
+
+@pytest.mark.parametrize("call", ["create", "allocate", "pwritev"])
+async def test_a_full_disk_refuses_a_large_blob(
+    store: FileBlobStore, disk: FaultyDisk, place: Place, call: str
+) -> None:
+    """At the start when its length is known; and nothing is left of it."""
+    disk.fail(call, errno.ENOSPC)
+    with pytest.raises(OutOfSpace):
+        await begun_and_aborted(store, place, 3 * MIB)
+    disk.heal()
+    assert await walked(store) == []
+    assert await is_whole(store, place, await put(store, place, 3 * MIB))
+
+
+async def begun_and_aborted(store: FileBlobStore, place: Place, size: int) -> None:
+    """Write a large blob as the engine does: abort when it can't be written."""
+    writer = await BlobWriter.open(
+        store,
+        place,
+        new_blob_id(),
+        KEY,
+        size_hint=size,
+        kind="object",
+        incarnation=new_incarnation_id(),
+        key_version=1,
+        created_us=1,
+    )
+    try:
+        writer.write(os.urandom(size))
+        writer.finish(bytes(60), b"")
+    finally:
+        writer.abort()
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "fsync"])
+async def test_a_large_blob_that_was_not_flushed_never_counts(
+    store: FileBlobStore, disk: FaultyDisk, place: Place, call: str
+) -> None:
+    """File or folder: FlushFailed, also when asked again."""
+    ref, writer = await begun(store, place, 3 * MIB)
+    disk.fail(call, errno.EIO)
+    for _ in range(2):
+        with pytest.raises(FlushFailed):
+            await store.sync([ref], [place])
+    writer.abort()
+    with pytest.raises(BlobGone):
+        await store.read(place, ref, 0, 10, MIB)
+
+
+async def test_short_writes_are_continued(
+    store: FileBlobStore, disk: FaultyDisk, place: Place
+) -> None:
+    """The kernel may take less than it was given."""
+    refs = [(await begun(store, place, size))[0] for size in (1000, 5000, 100_000)]
+    disk.short_write_bytes = 700
+    await store.sync(refs, [place] * 3)
+    disk.short_write_bytes = 64 * KIB
+    large, _ = await begun(store, place, 2 * MIB)
+    await store.sync([large], [place])
+    for ref in [*refs, large]:
+        assert await is_whole(store, place, ref)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("call", ["create", "pwritev"])
+async def test_a_file_system_without_o_direct_is_served(
+    store: FileBlobStore, disk: FaultyDisk, place: Place, call: str, number: int
+) -> None:
+    """Refused at opening or at the first write, the page cache does it."""
+    disk.fail(call, number, times=1)
+    for size in (2 * MIB, 3 * MIB + 1):
+        assert await is_whole(store, place, await put(store, place, size))
+    assert disk.failures_count == 1
+
+
+async def test_a_file_system_without_fallocate_is_served(
+    store: FileBlobStore, disk: FaultyDisk, place: Place
+) -> None:
+    """Space is then taken as it is written."""
+    disk.fail("allocate", errno.EOPNOTSUPP)
+    for size in (1000, 3 * MIB):
+        assert await is_whole(store, place, await put(store, place, size))
+
+
+async def test_a_device_that_can_not_be_read_is_damage(
+    store: FileBlobStore, disk: FaultyDisk, place: Place
+) -> None:
+    """EIO on reading is no reason to stop, but an error for the reader."""
+    ref = await put(store, place, 3 * MIB)
+    disk.fail("preadv", errno.EIO)
+    with pytest.raises(Damaged):
+        await store.read(place, ref, 0, 100, MIB)
+
+
+async def test_one_flush_per_tenant_and_folder(
+    store: FileBlobStore, disk: FaultyDisk, place: Place
+) -> None:
+    """A group of sixteen costs one write and one flush; only a new segment flushes its folder."""
+    for expected_fsyncs in (True, False):
+        refs = [(await begun(store, place, 4 * KIB))[0] for _ in range(16)]
+        disk.calls.clear()
+        await store.sync(refs, [place] * 16)
+        names = [name for name, _ in disk.calls]
+        assert names.count("pwritev") == 1
+        assert names.count("fdatasync") == 1
+        assert ("fsync" in names) == expected_fsyncs
+
+
+async def test_a_new_folder_is_durable_before_what_is_in_it(
+    opening: Open, disk: FaultyDisk, place: Place, tmp_path: Path
+) -> None:
+    """Each process flushes the parents of each folder it uses first, whoever made it."""
+    for _ in range(2):
+        store = opening()
+        disk.calls.clear()
+        ref = await put(store, place, 3 * MIB)
+        root = tmp_path / "objects"
+        tenant = root / place.tenant_id.hex()
+        bucket = tenant / place.bucket_id.hex()
+        flushed = [path for name, path in disk.calls if name == "fsync"]
+        assert {str(root), str(tenant), str(bucket)} <= set(flushed)
+        assert str(bucket / ref.blob_id[:1].hex()) in flushed
+
+
+async def test_a_vanished_folder_is_made_again(
+    store: FileBlobStore, place: Place, tmp_path: Path
+) -> None:
+    """Whoever empties a bucket may remove its folders under a writer that knew them."""
+    ref = await put(store, place, 3 * MIB)
+    await store.delete(place, ref)
+    bucket = tmp_path / "objects" / place.tenant_id.hex() / place.bucket_id.hex()
+    for folder in bucket.iterdir():
+        folder.rmdir()
+    bucket.rmdir()
+    assert await is_whole(store, place, await put(store, place, 3 * MIB))
+
+
+async def test_everything_is_for_its_owner_only_and_named_by_ids(
+    store: FileBlobStore, place: Place, tmp_path: Path
+) -> None:
+    """Modes 0700 and 0600; names are hex digits."""
+    await put(store, place, 1000)
+    await put(store, place, 3 * MIB)
+    for path in (tmp_path / "objects", *(tmp_path / "objects").rglob("*")):
+        expected = 0o700 if path.is_dir() else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == expected
+        assert path.name in {"objects", "segments"} or bytes.fromhex(path.name)
+
+
+async def test_incarnations_never_share_a_segment(opening: Open, place: Place) -> None:
+    """Each appends to its own, and reads all."""
+    stores = [opening() for _ in range(3)]
+    refs = [await put(store, place, 1000) for store in stores for _ in range(2)]
+    assert len({ref.container for ref in refs}) == 3
+    for store in stores:
+        for ref in refs:
+            assert await is_whole(store, place, ref)
+
+
+async def test_a_segment_has_an_end(store: FileBlobStore, place: Place, disk: FaultyDisk) -> None:
+    """At 64 MiB the next one begins, and the full one is sealed."""
+    refs = []
+    for _ in range(66):
+        ref, _writer = await begun(store, place, MIB)
+        refs.append(ref)
+    await store.sync(refs, [place] * len(refs))
+    refs.append(await put(store, place, 1000))
+    containers = list(dict.fromkeys(ref.container for ref in refs))
+    assert len(containers) == 2
+    segments = {one.container: one for one in await store.list_segments(place.tenant_id)}
+    assert [segments[container].sealed for container in containers] == [True, False]
+    assert segments[containers[0]].stored_bytes <= 64 * MIB + 32
+    assert set(await walked(store)) == set(refs)
+    steps = [name for name, path in disk.calls if name == "allocate" and "segments" in path]
+    assert len(steps) <= 10
+
+
+async def test_idle_segments_are_sealed_when_there_are_many(opening: Open) -> None:
+    """Tenants beyond the limit share the descriptors there are."""
+    store = opening(open_segments_max=4)
+    places = [Place(new_tenant_id(), new_bucket_id()) for _ in range(10)]
+    refs = [(where, await put(store, where, 100)) for where in places]
+    refs += [(where, await put(store, where, 100)) for where in places]
+    assert len(store._open) <= 4
+    for where, ref in refs:
+        assert await is_whole(store, where, ref)
+
+
+async def test_a_clean_end_seals_and_a_crash_does_not(
+    opening: Open, place: Place, tmp_path: Path
+) -> None:
+    """A sealed segment ends with its mark; both are read to the end."""
+    ended, crashed = opening(), opening()
+    refs = {await put(ended, place, 1000), await put(crashed, place, 1000)}
+    await ended.close()
+    reader = opening()
+    segments = await reader.list_segments(place.tenant_id)
+    assert sorted(one.sealed for one in segments) == [False, True]
+    assert set(await walked(reader)) == refs
+    unsealed = next(one for one in segments if not one.sealed)
+    path = tmp_path / "objects" / place.tenant_id.hex() / "segments" / f"{unsealed.container:016x}"
+    reserved = path.stat().st_blocks * 512
+    await reader.trim_segment(place.tenant_id, unsealed.container)
+    assert path.stat().st_blocks * 512 < reserved
+    assert path.stat().st_size == unsealed.stored_bytes
+    assert set(await walked(reader)) == refs
+
+
+async def test_compaction_copies_entries_as_they_are(opening: Open, place: Place) -> None:
+    """Same bytes and id, another place; the old segment then goes, once or twice."""
+    old, new = opening(), opening()
+    refs = [await put(old, place, size) for size in (100, 4096, 500_000)]
+    await old.close()
+    moved = [await new.copy_entry(place, ref) for ref in refs]
+    await new.sync(moved, [place] * 3)
+    for _ in range(2):
+        await new.unlink_segment(place.tenant_id, refs[0].container)
+    for before, after in zip(refs, moved, strict=True):
+        assert (after.blob_id, after.stored_bytes) == (before.blob_id, before.stored_bytes)
+        assert await is_whole(new, place, after)
+        with pytest.raises(BlobGone):
+            await new.read(place, before, 0, 10, MIB)
+    assert await walked(new) == moved
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+async def test_a_walk_steps_over_damage(
+    store: FileBlobStore, place: Place, tmp_path: Path, broken: int
+) -> None:
+    """A broken header hides its own entry only, and the stretch is told."""
+    refs = [await put(store, place, size) for size in (5000, 70_000, 5000)]
+    path = tmp_path / "objects" / place.tenant_id.hex() / "segments" / f"{refs[0].container:016x}"
+    with path.open("r+b") as file:
+        file.seek(refs[broken].offset + 40)
+        file.write(bytes(8))
+    heads = [head async for head in store.walk(b"")]
+    intact = [head.ref for head in heads if any(head.ref.blob_id)]
+    assert intact == [ref for number, ref in enumerate(refs) if number != broken]
+    (gap,) = [head for head in heads if not any(head.ref.blob_id)]
+    assert (gap.ref.offset, gap.ref.stored_bytes) == (
+        refs[broken].offset,
+        refs[broken].stored_bytes,
+    )
+    with pytest.raises(Damaged):
+        parse_header(gap.head)
+
+
+async def test_a_torn_tail_hides_nothing_before_it(
+    store: FileBlobStore, place: Place, tmp_path: Path
+) -> None:
+    """A crash in the middle of an append: what was acknowledged is found."""
+    refs = [await put(store, place, 5000) for _ in range(3)]
+    path = tmp_path / "objects" / place.tenant_id.hex() / "segments" / f"{refs[0].container:016x}"
+    os.truncate(path, refs[2].offset + 3000)
+    assert await walked(store) == refs[:2]
+
+
+async def test_a_header_inside_a_body_is_not_an_entry(
+    opening: Open, place: Place, tmp_path: Path
+) -> None:
+    """A body is skipped by its length, whatever it looks like; so is another tenant's header."""
+    store = opening()
+    ref = await put(store, place, 100_000)
+    other = Place(new_tenant_id(), place.bucket_id)
+    foreign = await put(store, other, 100)
+    folder = tmp_path / "objects"
+    theirs = (
+        folder / other.tenant_id.hex() / "segments" / f"{foreign.container:016x}"
+    ).read_bytes()
+    mine = folder / place.tenant_id.hex() / "segments" / f"{ref.container:016x}"
+    with mine.open("r+b") as file:
+        file.seek(ref.offset + 1000)
+        file.write(theirs[64:])
+    found = [head.ref async for head in store.walk(b"") if head.tenant_id == place.tenant_id]
+    assert found == [ref]
+
+
+async def test_descriptors_are_bounded_and_the_dead_let_go(opening: Open, place: Place) -> None:
+    """Reading many files keeps few open; files that others unlinked are closed in time."""
+    store, other = opening(descriptors_max=3), opening()
+    refs = [await put(store, place, SEGMENT_ENTRY_BYTES_MAX + 1) for _ in range(6)]
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counting
+    for ref in refs:
+        assert await is_whole(store, place, ref)
+    assert len(os.listdir("/proc/self/fd")) <= before + 3  # noqa: PTH208
+    for ref in refs:
+        await other.delete(place, ref)
+    await store.usage()
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
+    for ref in refs:
+        with pytest.raises(BlobGone):
+            await store.read(place, ref, 0, 10, MIB)
+
+
+async def test_a_cancelled_begin_leaves_nothing(
+    store: FileBlobStore, place: Place, tmp_path: Path
+) -> None:
+    """The client left while the file was being made."""
+    task = asyncio.ensure_future(store.begin(place, new_blob_id(), 3 * MIB))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await store.close()
+    store._workers.shutdown(wait=True)
+    assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []
+
+
+async def test_names_are_never_used_twice(store: FileBlobStore, place: Place) -> None:
+    """A blob id that exists is not overwritten."""
+    blob_id = BlobId(bytes(16))
+    sink = await store.begin(place, blob_id, None)
+    with pytest.raises(FlushFailed):
+        await store.begin(place, blob_id, None)
+    sink.abort()
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+async def test_scarce_descriptors_refuse_but_do_not_stop(
+    store: FileBlobStore, disk: FaultyDisk, place: Place, size: int
+) -> None:
+    """Too many open files is nobody's broken disk."""
+    disk.fail("create", errno.EMFILE)
+    with pytest.raises(OutOfSpace):
+        await put(store, place, size)
+    disk.heal()
+    assert await is_whole(store, place, await put(store, place, size))
+
+
+async def test_s56_a_promised_length_alone_takes_no_disk(
+    store: FileBlobStore, place: Place, tmp_path: Path
+) -> None:
+    """What is reserved follows what was sent, not what a client says it will send."""
+    sink = await store.begin(place, new_blob_id(), 4 << 30)
+    path = next(one for one in (tmp_path / "objects").rglob("*") if one.is_file())
+    for sent in range(1, 25):
+        sink.write(bytes(MIB))
+        assert path.stat().st_blocks * 512 <= max(8 * MIB, 2 * sent * MIB) + 4096
+    sink.abort()
+
+
+async def test_a_blob_refused_for_lack_of_space_can_be_forgotten(
+    store: FileBlobStore, place: Place, disk: FaultyDisk
+) -> None:
+    """Each refused write gives its blob up; a full disk must not fill the memory as well."""
+    disk.fail("pwritev", errno.ENOSPC)
+    ref, _ = await begun(store, place, 1000)
+    with pytest.raises(OutOfSpace):
+        await store.sync([ref], [place])
+    await store.delete(place, ref)
+    disk.heal()
+    await store.sync([ref], [place])  # nothing is remembered that could fail

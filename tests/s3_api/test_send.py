@@ -1,0 +1,50 @@
+"""Replies on the wire."""
+
+import pytest
+
+from storage_server.core.ids import RequestId
+from storage_server.s3.reply import Reply
+from storage_server.s3_api.send import Heads, UnsafeHeaderError
+
+
+def render(reply: Reply, *, is_head: bool = False, keep_alive: bool = True) -> bytes:
+    """Render the head of a reply to an HTTP/1.1 request."""
+    return Heads("host-id").render(
+        reply, RequestId("ID"), is_head=is_head, keep_alive=keep_alive, is_old=False
+    )
+
+
+def test_every_reply_says_which_request_it_answers() -> None:
+    """Support starts with these two headers."""
+    head = render(Reply(body=b"abc"))
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nx-amz-request-id: ID\r\n" in head
+    assert b"\r\nx-amz-id-2: host-id\r\n" in head
+    assert b"\r\nContent-Length: 3\r\n" in head
+    assert head.endswith(b"\r\n\r\n")
+
+
+def test_head_has_the_length_of_the_body_it_does_not_send() -> None:
+    """Clients allocate by it."""
+    assert b"\r\nContent-Length: 99\r\n" in render(Reply(content_length=99), is_head=True)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_reply_that_has_no_body_has_no_length(status: int) -> None:
+    """RFC 9110, 8.6."""
+    assert b"Content-Length" not in render(Reply(status))
+
+
+def test_a_closing_connection_is_announced() -> None:
+    """Else the client would send its next request into it."""
+    assert b"\r\nConnection: close\r\n" in render(Reply(), keep_alive=False)
+    assert b"Connection" not in render(Reply())
+
+
+@pytest.mark.parametrize(
+    "pair", [("a", "b\r\nc: d"), ("a", "b\nc"), ("a", "b\rc"), ("a\r\nb", "c"), ("a", "\x00")]
+)
+def test_no_header_becomes_two(pair: tuple[str, str]) -> None:
+    """Whatever slipped through above, the head stays what it is (S46)."""
+    with pytest.raises(UnsafeHeaderError):
+        render(Reply(headers=(pair,)))
