@@ -161,6 +161,10 @@ class Grants:
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
+    async def finish(self) -> None:
+        """Wait for what cancelled callers left to be finished; the store is about to close."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def _commit_growing(
         self,
         bucket: BucketRecord,

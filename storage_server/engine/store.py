@@ -131,6 +131,7 @@ class Store:
     async def close(self) -> None:
         """Finish what is being committed, seal what is open and let go of the folder."""
         self._ticking.cancel()
+        await self.grants.finish()
         await self._committer.close()
         await self._blobs.close()
         await self._meta.close()

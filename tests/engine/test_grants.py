@@ -463,6 +463,8 @@ async def test_a_cancelled_writer_strands_nothing(opened: Opened) -> None:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
+    await opened.reopen()  # closing waits for what is still being finished
+    assert await findings(opened) == []
     await opened.put(b"end", b"x")
     assert await findings(opened) == []
 
