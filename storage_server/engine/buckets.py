@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from storage_server.core import limits
 from storage_server.core.ids import BucketId, CanonicalId, IncarnationId, TenantId, new_bucket_id
-from storage_server.engine import codec, configuration, keys, rows, usage
+from storage_server.engine import bucket_counts, codec, configuration, keys, rows, usage
+from storage_server.engine.bucket_counts import BucketRoom
 from storage_server.engine.committer import Committer
 from storage_server.engine.errors import (
     BucketExists,
@@ -48,6 +49,7 @@ from storage_server.engine.records import (
 )
 
 _REMEMBERED_MAX: Final = 4096
+_NO_LIMITS: Final = BucketRoom()
 
 
 class Buckets:
@@ -127,6 +129,12 @@ class Buckets:
                 return found, False
             start = page.rows[-1][0] + b"\x00"
 
+    async def count(self, tenant_id: TenantId, owner: CanonicalId | None = None) -> int:
+        """Return how many buckets a tenant has, or one owner in it; unfinished ones count."""
+        row_key = rows.bucket_count_row(tenant_id, owner)
+        row = (await self._meta.get_many(ROOT, [row_key])).get(row_key)
+        return 0 if row is None else codec.decode_number(row_key, row)
+
     async def usage(self, bucket: BucketRecord) -> Usage:
         """Return the bucket's counters.
 
@@ -150,15 +158,17 @@ class Buckets:
         region: str,
         object_lock: bool,
         tags: Pairs = (),
+        room: BucketRoom = _NO_LIMITS,
     ) -> BucketRecord:
         """Create a bucket under a free name.
 
         Raises:
+            BucketLimitReached: The tenant or the owner has as many as ``room`` allows.
             BucketExists: The name is taken, or being created or deleted.
             OutOfSpace: There is no room for its rows; the name is free again.
         """
         bucket_id = new_bucket_id()
-        created_us = await self._claim(name, bucket_id, tenant.tenant_id, owner, region)
+        created_us = await self._claim(name, bucket_id, tenant.tenant_id, owner, region, room)
         record = BucketRecord(
             bucket_id=bucket_id,
             name=name,
@@ -208,6 +218,46 @@ class Buckets:
         )
         assert isinstance(done.result, BucketRecord)
         return done.result
+
+    async def give(self, bucket: BucketRecord, owner: CanonicalId) -> BucketRecord:
+        """Make another of the tenant's principals the owner; its bytes count to that one then.
+
+        Repeat it after a failure or a crash: each of its steps is idempotent, and until the last
+        is done no write grows the bucket without asking what limits it.
+
+        Raises:
+            BucketMissing: The bucket is gone.
+        """
+        name_key = rows.name_row(bucket.name)
+
+        def rename(view: View) -> Writes:
+            row = view.value(name_key)
+            record = None if row is None else codec.decode_record(NameRecord, name_key, row)
+            if record is None or record.bucket_id != bucket.bucket_id:
+                raise BucketMissing
+            if record.owner == owner:
+                return Writes()
+            after = codec.encode_record(
+                name_key, replace(record, owner=owner), view.seq, view.time_us
+            )
+            counts = bucket_counts.given(view, bucket.tenant_id, record.owner, owner)
+            return Writes([(name_key, after), *counts])
+
+        def give(view: View) -> Writes:
+            before = configuration.configuration_of(view, bucket)
+            after = replace(before, owner=owner, is_granted=True, revision=before.revision + 1)
+            row = codec.encode_record(rows.CONFIGURATION, after, view.seq, view.time_us)
+            # Without an allowance the next growth has all limits looked at anew.
+            return Writes([(rows.CONFIGURATION, row)], (rows.ALLOWANCE,), (before, after))
+
+        await self._committer.commit(ROOT, Tx([name_key], rename))
+        done = await self._committer.commit(
+            bucket_part(bucket.bucket_id),
+            Tx([rows.CONFIGURATION], give, bucket.generation),
+        )
+        assert isinstance(done.result, tuple)
+        before, after = done.result
+        return await self._grants.moved(before, after)
 
     async def delete(self, bucket: BucketRecord) -> None:
         """Close an empty bucket for good and release its name; a job removes its rows.
@@ -285,7 +335,8 @@ class Buckets:
             found = None if row is None else codec.decode_record(NameRecord, name_key, row)
             if found is None or (found.bucket_id, found.state) != (bucket_id, BucketState.CREATING):
                 return Writes()
-            return Writes((), (name_key, rows.tenant_bucket_row(tenant_id, name)))
+            counts = bucket_counts.removed(view, tenant_id, found.owner)
+            return Writes(counts, (name_key, rows.tenant_bucket_row(tenant_id, name)))
 
         with contextlib.suppress(StaleGeneration):  # it was never made, or closed before
             await self._committer.commit(part, Tx([rows.CONFIGURATION], close))
@@ -307,7 +358,10 @@ class Buckets:
                 return Writes()
             gone = replace(record, state=BucketState.CLOSED)
             note = codec.encode_record(drop_key, gone, view.seq, view.time_us)
-            return Writes([(drop_key, note)], [name_key, rows.tenant_bucket_row(tenant_id, name)])
+            counts = bucket_counts.removed(view, tenant_id, record.owner)
+            return Writes(
+                [(drop_key, note), *counts], [name_key, rows.tenant_bucket_row(tenant_id, name)]
+            )
 
         await self._committer.commit(ROOT, Tx([name_key], decide))
 
@@ -318,6 +372,7 @@ class Buckets:
         tenant_id: TenantId,
         owner: CanonicalId,
         region: str,
+        room: BucketRoom,
     ) -> int:
         name_key = rows.name_row(name)
         list_key = rows.tenant_bucket_row(tenant_id, name)
@@ -343,6 +398,7 @@ class Buckets:
                         list_key,
                         codec.encode_number(list_key, view.time_us, view.seq, view.time_us),
                     ),
+                    *bucket_counts.added(view, tenant_id, owner, room),
                 ],
                 (),
                 view.time_us,

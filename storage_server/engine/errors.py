@@ -91,6 +91,16 @@ class UsageLimitReached(EngineError):
         self.limit = limit
 
 
+class BucketLimitReached(EngineError):
+    """There are as many buckets as ``scope`` (``tenant`` or ``user``) may have."""
+
+    def __init__(self, scope: str, limit: int) -> None:
+        """Remember whose limit."""
+        super().__init__(scope, limit)
+        self.scope = scope
+        self.limit = limit
+
+
 class GrantTooSmall(EngineError):
     """Inside the engine only: a bucket must be granted more before it may grow by this much."""
 

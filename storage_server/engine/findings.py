@@ -26,6 +26,7 @@ class FindingKind(enum.StrEnum):
     REFERENCE_STRAY = "reference-stray"
     MANIFEST_STRAY = "manifest-stray"
     GRANTS_WRONG = "grants-wrong"
+    BUCKET_COUNT_WRONG = "bucket-count-wrong"
 
 
 @dataclass(frozen=True, slots=True)

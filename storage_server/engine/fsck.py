@@ -20,6 +20,7 @@ from storage_server.engine.grant_check import GrantCheck, check_row
 from storage_server.engine.held import Held
 from storage_server.engine.inside import Inside
 from storage_server.engine.metastore import Tx, Writes, tenant_part
+from storage_server.engine.name_check import check_counts
 from storage_server.engine.records import Due, ManifestRow
 from storage_server.engine.store import Store
 
@@ -30,6 +31,7 @@ _NAME_BYTES: Final = 16
 _DESTRUCTIVE: Final = frozenset(
     {
         FindingKind.BLOB_ORPHAN,
+        FindingKind.BUCKET_COUNT_WRONG,
         FindingKind.COUNTERS_WRONG,
         FindingKind.GRANTS_WRONG,
         FindingKind.MANIFEST_STRAY,
@@ -122,6 +124,7 @@ async def _pass(inside: Inside, *, deep: bool) -> tuple[Found, Summary, Held]:
         if stop.name is None:
             await _check_tenant(inside, stop.tenant_id, found, held)
             await GrantCheck(inside, stop.tenant_id, found).run()
+    await check_counts(inside, stops, found)
     await _check_blobs(inside, found, summary, held)
     return found, summary, held
 

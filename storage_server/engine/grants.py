@@ -383,6 +383,21 @@ class Grants:
                 await self.release(bucket)
         return config
 
+    async def moved(self, before: BucketRecord, after: BucketRecord) -> BucketRecord:
+        """Carry a bucket's grants from its owner to another; return its configuration.
+
+        The bucket has no allowance at this moment. What the tenant granted it is kept until both
+        sides agree, so nobody else is given the room that its bytes take.
+        """
+        left = set(scopes.scopes_of(before)) - set(scopes.scopes_of(after))
+        await self._release(
+            before.tenant_id,
+            [rows.grant_row(scope, before.name, before.bucket_id) for scope in left],
+        )
+        covered = await self.cover(after)
+        await self._bring_together(covered)
+        return covered
+
     async def release(self, bucket: BucketRecord) -> None:
         """Give back all that a closed bucket was granted; idempotent."""
         await self._release(
@@ -446,7 +461,8 @@ class Grants:
         for scope in limited:
             async for grant_key, _ in self.grants(tenant_id, scope):
                 _, _, bucket_id = rows.granted_bucket(grant_key)
-                if await self._configuration(bucket_id) is None:
+                config = await self._configuration(bucket_id)
+                if config is None or scope not in scopes.scopes_of(config):
                     await self._release(tenant_id, [grant_key])
                     unfinished += 1
         return unfinished

@@ -70,8 +70,46 @@ class Writer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     request_id: str
 
 
+class TenantState(enum.IntEnum):
+    """What a tenant may do; a closed one is being deleted."""
+
+    ACTIVE = 0
+    SUSPENDED = 1
+    CLOSED = 2
+
+
+class PrincipalKind(enum.IntEnum):
+    """What a principal is; ``ROOT`` is a tenant's root, of the form ``arn:…:root``."""
+
+    USER = 0
+    ROOT = 1
+    ROLE = 2
+
+
+class OwnsAs(enum.IntEnum):
+    """Under whose canonical id a principal's new buckets and objects are owned."""
+
+    SELF = 0
+    TENANT = 1
+    PARENT = 2
+
+
+class ObjectOwnership(enum.IntEnum):
+    """Who owns an object that another account writes; S3's words."""
+
+    BUCKET_OWNER_ENFORCED = 0
+    BUCKET_OWNER_PREFERRED = 1
+    OBJECT_WRITER = 2
+
+
+BLOCK_PUBLIC_ACLS: Final = 1
+IGNORE_PUBLIC_ACLS: Final = 2
+BLOCK_PUBLIC_POLICY: Final = 4
+RESTRICT_PUBLIC_BUCKETS: Final = 8
+
+
 class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A tenant, as the engine needs it."""
+    """A tenant, as the engine and the authoriser need it."""
 
     tenant_id: TenantId
     account_id: str
@@ -81,10 +119,26 @@ class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
     root_key_version: int
     key_version: int = 1
     created_us: int = 0
+    state: TenantState = TenantState.ACTIVE
+    sharing: bool = False
+    """Whether grants of its owners reach other tenants at all."""
+    policy_ids: tuple[str, ...] = ()
+    """Policies above all its principals, ceilings like AWS's SCPs; none: no ceiling."""
+    public_access_block: int = 0
+    """The tenant's own flags, which hold for each of its buckets: ``BLOCK_PUBLIC_ACLS`` and so on."""
+    default_public_access_block: int = 15
+    """The flags that a new bucket starts with."""
+    default_object_ownership: ObjectOwnership = ObjectOwnership.BUCKET_OWNER_ENFORCED
+    revision: int = 0
+    limits: dict[str, int] = {}
+    """``buckets``, ``keys``, ``requests_per_s``, ``bytes_per_s`` and so on; absent: no limit."""
 
 
 class PrincipalRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One owner: a user of a tenant, as projected to the data path."""
+    """Who may ask for something: a user, a tenant's root or a role, as the data path needs it.
+
+    ``deleted`` is a tombstone: ids are never reused, and what a principal owned keeps its name.
+    """
 
     principal_id: PrincipalId
     tenant_id: TenantId
@@ -93,7 +147,30 @@ class PrincipalRecord(msgspec.Struct, frozen=True, array_like=True):
     display_name: str
     revision: int
     is_root: bool = False
+    """The installation's root: the root of the tenant ``system``."""
     enabled: bool = True
+    kind: PrincipalKind = PrincipalKind.USER
+    path: str = "/"
+    email: str = ""
+    tags: Pairs = ()
+    owns_as: OwnsAs = OwnsAs.SELF
+    parent_id: PrincipalId = PrincipalId("")
+    """A service account's user: it may do what the user may and its own policies allow."""
+    group_ids: tuple[str, ...] = ()
+    policy_ids: tuple[str, ...] = ()
+    """Attached managed policies by id; shipped ones by ARN."""
+    inline: tuple[tuple[str, bytes], ...] = ()
+    """Name and document of each inline policy; principals in documents are ids."""
+    boundary_id: str = ""
+    trust: bytes = b""
+    """A role's trust policy document."""
+    session_max_s: int = 3600
+    """How long a role's session may last."""
+    not_before_us: int = 0
+    """Sessions issued before are dead."""
+    deleted: bool = False
+    is_admin: bool = False
+    """A principal of the system tenant with the shipped global-admin policy; for display only."""
 
 
 class CredentialRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -107,6 +184,35 @@ class CredentialRecord(msgspec.Struct, frozen=True, array_like=True):
     enabled: bool = True
     deleted: bool = False
     description: str = ""
+    expires_us: int = 0
+    """When it stops working; 0: never."""
+    scope: bytes = b""
+    """A policy document that narrows this key, evaluated like a session policy; empty: none."""
+
+
+class GroupRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A group of users and what it lets them do; a deleted or disabled one lends nothing."""
+
+    group_id: str
+    tenant_id: TenantId
+    name: str
+    path: str = "/"
+    policy_ids: tuple[str, ...] = ()
+    inline: tuple[tuple[str, bytes], ...] = ()
+    enabled: bool = True
+    revision: int = 1
+    deleted: bool = False
+
+
+class PolicyRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The default version of a managed policy."""
+
+    policy_id: str
+    tenant_id: TenantId
+    arn: str
+    document: bytes
+    revision: int = 1
+    deleted: bool = False
 
 
 class BucketRecord(msgspec.Struct, frozen=True, array_like=True):

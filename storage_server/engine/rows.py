@@ -59,6 +59,8 @@ PRINCIPALS: Final = b"P"
 OWNERS: Final = b"C"
 CREDENTIALS: Final = b"K"
 EPOCH: Final = b"E"
+BUCKET_COUNTS: Final = b"B"
+"""How many buckets a tenant, and each owner in it, has: ``B<tenant id>[<canonical id>]``."""
 DROPS: Final = b"x"
 """Partitions of deleted buckets that still hold rows: ``x<bucket id>``."""
 
@@ -73,6 +75,11 @@ def name_row(name: str) -> bytes:
 def tenant_bucket_row(tenant_id: TenantId, name: str) -> bytes:
     """Return the key of a bucket name in its tenant's list."""
     return TENANT_BUCKETS + tenant_id + name.encode()
+
+
+def bucket_count_row(tenant_id: TenantId, owner: CanonicalId | None = None) -> bytes:
+    """Return the key of the count of a tenant's buckets, or of one owner's in it."""
+    return BUCKET_COUNTS + tenant_id + (b"" if owner is None else owner.encode())
 
 
 def tenant_row(tenant_id: TenantId) -> bytes:
