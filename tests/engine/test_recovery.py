@@ -1,7 +1,8 @@
 """Recovery: what a dead writer left is finished or undone, in proportion to what it left."""
 
 from storage_server.core.ids import new_bucket_id
-from storage_server.engine import codec, fsck, keys, rows
+from storage_server.engine import bucket_counts, codec, fsck, keys, rows
+from storage_server.engine.bucket_counts import BucketRoom
 from storage_server.engine.metastore import ROOT, Tx, View, Writes, bucket_part
 from storage_server.engine.records import BucketState, NameRecord
 from tests.engine.opened import OWN_FILE, OWNER, PART, SEGMENT, Opened, body
@@ -140,7 +141,7 @@ async def claim(opened: Opened, name: str, *, has_partition: bool) -> None:
     """Do the first steps of creating a bucket, as a writer that dies then."""
     bucket_id = new_bucket_id()
     store = opened.store
-    await store.buckets._claim(name, bucket_id, opened.tenant.tenant_id, OWNER, "")
+    await store.buckets._claim(name, bucket_id, opened.tenant.tenant_id, OWNER, "", BucketRoom())
     if has_partition:
         await store.inside.meta.create(bucket_part(bucket_id))
 
@@ -164,6 +165,8 @@ async def set_state(
             before.region,
             incarnation,
         )
-        return Writes([(name_key, codec.encode_record(name_key, after, view.seq, view.time_us))])
+        put = (name_key, codec.encode_record(name_key, after, view.seq, view.time_us))
+        counts = bucket_counts.added(view, after.tenant_id, after.owner, BucketRoom())
+        return Writes([put] if row is not None else [put, *counts])
 
     await opened.store.inside.committer.commit(ROOT, Tx([name_key], decide))
