@@ -1,0 +1,213 @@
+"""Limits on requests and bytes a second, shared by all workers of the host.
+
+Each worker counts in its own region of one shared map and reads everybody's, so no lock is taken
+and none can be left behind by a process that dies. A counter is a ring of cells of 50 ms. What is
+taken is written down first and then the sum of all workers is looked at: two workers that come at
+the same moment may both step back, but never both go through. The window is the running cell and
+the twenty before it, so no second anywhere holds more than the limit, and a steady stream gets
+95 % of it at least.
+"""
+
+import functools
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from storage_server.core.clock import Clock
+
+REGIONS_MAX: Final = 64
+"""Workers that can count at once."""
+_CELLS: Final = 21
+_CELL_US: Final = 50_000
+_SLOT_WORDS: Final = 24  # a tag, the ring, and room to make the slot three cache lines
+_WAYS: Final = 4
+_SETS: Final = 2048  # with four ways: 8,192 counters at once in each worker
+REGION_BYTES: Final = _SETS * _WAYS * _SLOT_WORDS * 8
+MAP_BYTES: Final = REGIONS_MAX * REGION_BYTES
+_COUNT_BITS: Final = 40  # of a cell's word; a terabyte in 50 ms is out of reach
+_COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
+_TICK_MASK: Final = (1 << (64 - _COUNT_BITS)) - 1
+_RESERVED: Final = 10
+"""The last tenth of a shared limit is for those who have had less than their share."""
+_SHARERS_MAX: Final = 4096
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """One limit: ``per_second`` of what ``name`` counts (say ``requests`` of a tenant)."""
+
+    name: bytes
+    per_second: int
+
+
+class RateMap:
+    """One worker's view of the shared counters."""
+
+    def __init__(self, memory: memoryview, region: int, clock: Clock) -> None:
+        """Count in one region of ``memory`` (``MAP_BYTES`` long), reading all of them."""
+        words = memory.cast("Q")
+        size = REGION_BYTES // 8
+        self._own = words[region * size : (region + 1) * size]
+        self._regions = [words[n * size : (n + 1) * size] for n in range(REGIONS_MAX)]
+        self._region = region
+        self._clock = clock
+        self._others: list[memoryview] = []
+        self._others_tick = -1
+        self._own[-1] = 1  # the last word of the last slot is no cell: it says "in use"
+
+    def take(self, name: bytes, amount: int, most: int) -> int:
+        """Count ``amount`` if the last second then holds no more than ``most``.
+
+        Returns:
+            The µs after which trying again may help; 0 when it was taken.
+        """
+        tick = self._clock.now_us() // _CELL_US
+        tag = _tag(name)
+        slot = self._slot(tag)
+        cell = slot + 1 + tick % _CELLS
+        own = self._own
+        stamp = (tick & _TICK_MASK) << _COUNT_BITS
+        word = own[cell]
+        before = word & _COUNT_MASK if word & ~_COUNT_MASK == stamp else 0
+        own[cell] = stamp | min(before + amount, _COUNT_MASK)
+        if self._sum(tag, tick) <= most:
+            return 0
+        own[cell] = stamp | before
+        return _CELL_US - self._clock.now_us() % _CELL_US
+
+    def used(self, name: bytes) -> int:
+        """Return what was counted in the last second, by all workers."""
+        return self._sum(_tag(name), self._clock.now_us() // _CELL_US)
+
+    def _slot(self, tag: int) -> int:
+        """Return where a counter is kept in the own region; the quietest gives way to a new one."""
+        own = self._own
+        first = tag % _SETS * _WAYS * _SLOT_WORDS
+        quietest, latest_tick = first, _TICK_MASK + 1
+        for slot in range(first, first + _WAYS * _SLOT_WORDS, _SLOT_WORDS):
+            held = own[slot]
+            if held == tag:
+                return slot
+            seen = max(own[slot + 1 : slot + 1 + _CELLS]) >> _COUNT_BITS if held else 0
+            if seen < latest_tick:
+                quietest, latest_tick = slot, seen
+        for word in range(quietest + 1, quietest + 1 + _CELLS):
+            own[word] = 0
+        own[quietest] = tag
+        return quietest
+
+    def _sum(self, tag: int, tick: int) -> int:
+        """Return what all workers have counted under a tag in the window that ends now."""
+        first = tag % _SETS * _WAYS * _SLOT_WORDS
+        last = tick & _TICK_MASK
+        total = 0
+        for region in (self._own, *self._counting(tick)):
+            for slot in range(first, first + _WAYS * _SLOT_WORDS, _SLOT_WORDS):
+                if region[slot] == tag:
+                    for word in region[slot + 1 : slot + 1 + _CELLS]:
+                        if (last - (word >> _COUNT_BITS)) & _TICK_MASK < _CELLS:
+                            total += word & _COUNT_MASK
+                    break
+        return total
+
+    def _counting(self, tick: int) -> list[memoryview]:
+        """Return the regions of other workers that ever counted; looked up once in a cell."""
+        if tick != self._others_tick:
+            self._others = [
+                region
+                for number, region in enumerate(self._regions)
+                if number != self._region and region[-1]
+            ]
+            self._others_tick = tick
+        return self._others
+
+
+class Rates:
+    """The limits of requests and bytes a second, as requests ask for them."""
+
+    def __init__(self, counters: RateMap, clock: Clock) -> None:
+        """Count in the map of this worker."""
+        self._counters = counters
+        self._clock = clock
+        self._sharers: OrderedDict[bytes, OrderedDict[bytes, int]] = OrderedDict()
+
+    def admit(self, rates: Sequence[Rate], sharer: bytes = b"") -> bool:
+        """Count one request against each limit; False when one of them is reached.
+
+        ``sharer`` is who asks among those that share the limits (an access key): the last tenth
+        of a limit is kept for sharers that have had less than an equal share in this second.
+        """
+        for rate in rates:
+            most = self._most(rate, sharer) if sharer else rate.per_second
+            if self._counters.take(rate.name, 1, most):
+                return False
+            if sharer:
+                self._counters.take(_own(rate, sharer), 1, _COUNT_MASK)
+        return True
+
+    def wait_us(self, rates: Sequence[Rate], size_bytes: int) -> int:
+        """Count bytes against each limit; return how long to wait before asking again, or 0.
+
+        What was counted against one limit before another refused stays counted: the bytes are
+        asked for again, and slow is what they are to be.
+        """
+        return max(
+            (self._counters.take(rate.name, size_bytes, rate.per_second) for rate in rates),
+            default=0,
+        )
+
+    def _most(self, rate: Rate, sharer: bytes) -> int:
+        now_us = self._clock.now_us()
+        sharers = self._sharers.setdefault(rate.name, OrderedDict())
+        self._sharers.move_to_end(rate.name)
+        if len(self._sharers) > _SHARERS_MAX:
+            self._sharers.popitem(last=False)
+        sharers[sharer] = now_us
+        sharers.move_to_end(sharer)
+        while sharers and now_us - next(iter(sharers.values())) > 1_000_000:
+            sharers.popitem(last=False)
+        if len(sharers) > _SHARERS_MAX:
+            sharers.popitem(last=False)
+        if len(sharers) == 1:
+            return rate.per_second
+        had = self._counters.used(_own(rate, sharer))
+        is_modest = had < rate.per_second // len(sharers)
+        return rate.per_second if is_modest else rate.per_second * (100 - _RESERVED) // 100
+
+
+def _own(rate: Rate, sharer: bytes) -> bytes:
+    return rate.name + b"\x00" + sharer
+
+
+def piece_bytes(rates: Sequence[Rate], size_bytes: int) -> int:
+    """Return how much of a size to ask for at once, so that no limit is asked for too much."""
+    return min((max(rate.per_second // 20, 1) for rate in rates), default=size_bytes)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _tag(name: bytes) -> int:
+    """Return the number that stands for a counter; never 0, which is a free slot."""
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") or 1
+
+
+def claim_region(descriptor: int) -> int:
+    """Lock the first free region of the map's file for the life of this descriptor.
+
+    Raises:
+        OSError: As many workers count already as there are regions.
+    """
+    for region in range(REGIONS_MAX):
+        try:
+            _lock(descriptor, region)
+        except BlockingIOError:
+            continue
+        return region
+    raise OSError(f"more than {REGIONS_MAX} workers")
+
+
+def _lock(descriptor: int, region: int) -> None:
+    os.lseek(descriptor, region, os.SEEK_SET)
+    os.lockf(descriptor, os.F_TLOCK, 1)

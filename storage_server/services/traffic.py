@@ -1,0 +1,110 @@
+"""How many requests and bytes a second an address, a key and a tenant may have."""
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from storage_server.s3 import errors
+from storage_server.services.actor import Actor
+from storage_server.services.rates import Rate, Rates, piece_bytes
+
+_IPV6_SITE_BITS: Final = 64  # what one customer has at the least
+
+
+class TrafficOptions(msgspec.Struct, frozen=True):
+    """Limits that hold for every address and key; 0 is none. Tenants have limits of their own."""
+
+    address_requests_per_s: int = 0
+    address_bytes_per_s: int = 0
+    key_requests_per_s: int = 0
+    key_bytes_per_s: int = 0
+
+
+class Pacer:
+    """Lets bytes pass no faster than the limits of one request allow."""
+
+    def __init__(self, rates: Rates, asked: Sequence[Rate]) -> None:
+        """Pace by these limits."""
+        self._rates = rates
+        self._asked = asked
+        self._piece_bytes = piece_bytes(asked, 1 << 62)
+
+    async def let_pass(self, size_bytes: int) -> None:
+        """Return when so many bytes may go on their way."""
+        while size_bytes > 0:
+            piece = min(size_bytes, self._piece_bytes)
+            # Room comes with time, and other processes take some of it: there is no event for it.
+            while wait_us := self._rates.wait_us(self._asked, piece):  # noqa: ASYNC110
+                await asyncio.sleep(wait_us / 1e6)
+            size_bytes -= piece
+
+
+class Traffic:
+    """The limits, as the pipeline asks for them. With none set nothing is counted."""
+
+    def __init__(self, rates: Rates, options: TrafficOptions) -> None:
+        """Count with the counters that all workers share."""
+        self._rates = rates
+        self._options = options
+        self._has_key_limits = bool(options.key_requests_per_s or options.key_bytes_per_s)
+
+    def admit_address(self, peer: str) -> None:
+        """Count a request of an address, before anything of it is believed.
+
+        Raises:
+            SlowDown: The address has had as many as it may in this second.
+        """
+        per_second = self._options.address_requests_per_s
+        if per_second and not self._rates.admit([Rate(b"ar:" + site(peer).encode(), per_second)]):
+            raise slow_down()
+
+    def admit(self, actor: Actor) -> None:
+        """Count a request of a proven sender against its key's and its tenant's limits.
+
+        Raises:
+            SlowDown: One of them is reached.
+        """
+        tenant = actor.tenant
+        if tenant is None or not (tenant.limits or self._has_key_limits):
+            return
+        key = actor.access_key_id.encode()
+        of_key = tenant.limits.get("key_requests_per_s", self._options.key_requests_per_s)
+        if of_key and not self._rates.admit([Rate(b"kr:" + key, of_key)]):
+            raise slow_down()
+        of_tenant = tenant.limits.get("requests_per_s", 0)
+        if of_tenant and not self._rates.admit([Rate(b"tr:" + tenant.tenant_id, of_tenant)], key):
+            raise slow_down()
+
+    def pacer(self, actor: Actor, peer: str) -> Pacer | None:
+        """Return what paces the bytes of a request; None when nothing limits them."""
+        options, tenant = self._options, actor.tenant
+        of_tenant = {} if tenant is None else tenant.limits
+        if not (options.address_bytes_per_s or options.key_bytes_per_s or of_tenant):
+            return None
+        asked = []
+        if options.address_bytes_per_s:
+            asked.append(Rate(b"ab:" + site(peer).encode(), options.address_bytes_per_s))
+        of_key = of_tenant.get("key_bytes_per_s", options.key_bytes_per_s)
+        if of_key and actor.access_key_id:
+            asked.append(Rate(b"kb:" + actor.access_key_id.encode(), of_key))
+        if tenant is not None and of_tenant.get("bytes_per_s"):
+            asked.append(Rate(b"tb:" + tenant.tenant_id, of_tenant["bytes_per_s"]))
+        return Pacer(self._rates, asked) if asked else None
+
+
+def site(peer: str) -> str:
+    """Return an address as one asker: of IPv6 the network, which its owner may roam in."""
+    if ":" not in peer:
+        return peer
+    try:
+        return str(ipaddress.ip_network((peer, _IPV6_SITE_BITS), strict=False))
+    except ValueError:
+        return peer
+
+
+def slow_down() -> errors.S3Error:
+    """Return the answer to one who is too fast; clients wait and try again."""
+    return errors.SlowDown().with_headers(("Retry-After", "1"))

@@ -1,0 +1,129 @@
+"""Limits a second: never passed in any second, nearly reached by a steady stream, shared by all."""
+
+from bisect import bisect_left
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage_server.services import rates
+from storage_server.services.rates import MAP_BYTES, Rate, RateMap, Rates, claim_region, piece_bytes
+from tests.fakes.manual_clock import ManualClock
+
+
+@pytest.fixture
+def memory() -> memoryview:
+    """A map that several workers share."""
+    return memoryview(bytearray(MAP_BYTES))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that moves when told."""
+    return ManualClock()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("limit", [1, 7, 100, 1000])
+def test_no_second_holds_more_than_the_limit_and_a_steady_stream_gets_nearly_all(
+    memory: memoryview, clock: ManualClock, workers: int, limit: int
+) -> None:
+    """Twice the limit, at least, is offered for five seconds, to the workers in turn."""
+    maps = [RateMap(memory, n, clock) for n in range(workers)]
+    passed: list[int] = []
+    step_us = min(500_000 // limit, 5000)
+    for n in range(5_000_000 // step_us):
+        if maps[n % workers].take(b"x", 1, limit) == 0:
+            passed.append(clock.now_us())
+        clock.advance(us=step_us)
+    for n, start_us in enumerate(passed):
+        assert bisect_left(passed, start_us + 1_000_000) - n <= limit
+    assert len(passed) >= int(5 * limit * 0.9)
+
+
+def test_limits_of_two_names_are_apart(memory: memoryview, clock: ManualClock) -> None:
+    """One that is used up says nothing of another."""
+    counters = RateMap(memory, 0, clock)
+    assert counters.take(b"a", 10, 10) == 0
+    assert counters.take(b"a", 1, 10) > 0
+    assert counters.take(b"b", 10, 10) == 0
+    assert (counters.used(b"a"), counters.used(b"b")) == (10, 10)
+
+
+def test_what_is_refused_is_not_counted(memory: memoryview, clock: ManualClock) -> None:
+    """A client that asks too often is not kept out by its own asking."""
+    counters = RateMap(memory, 0, clock)
+    for _ in range(50):
+        counters.take(b"a", 1, 5)
+    assert counters.used(b"a") == 5
+    clock.advance(us=1_050_000)
+    assert counters.used(b"a") == 0
+    assert counters.take(b"a", 1, 5) == 0
+
+
+def test_a_refusal_says_when_to_try_again(memory: memoryview, clock: ManualClock) -> None:
+    """Not before the next cell, which may be the one that frees something."""
+    counters = RateMap(memory, 0, clock)
+    counters.take(b"a", 1, 1)
+    wait_us = counters.take(b"a", 1, 1)
+    assert 0 < wait_us <= 50_000
+
+
+@given(names=st.lists(st.binary(min_size=1, max_size=8), unique=True, max_size=200))
+def test_counters_stay_apart_however_many_there_are(names: list[bytes]) -> None:
+    """Names of different tenants never share a counter."""
+    clock = ManualClock()
+    counters = RateMap(memoryview(bytearray(MAP_BYTES)), 0, clock)
+    for n, name in enumerate(names):
+        assert counters.take(name, n % 7 + 1, 1_000_000) == 0
+    assert [counters.used(name) for name in names] == [n % 7 + 1 for n in range(len(names))]
+
+
+def test_all_limits_of_a_request_hold(memory: memoryview, clock: ManualClock) -> None:
+    """The tightest one decides."""
+    limits = Rates(RateMap(memory, 0, clock), clock)
+    asked = [Rate(b"tenant", 100), Rate(b"key", 3)]
+    assert [limits.admit(asked) for _ in range(5)] == [True, True, True, False, False]
+
+
+def test_a_modest_key_gets_its_share_beside_a_greedy_one(
+    memory: memoryview, clock: ManualClock
+) -> None:
+    """A second after it first asks, a key that floods the limit does not shut it out any more."""
+    limits = Rates(RateMap(memory, 0, clock), clock)
+    asked = [Rate(b"tenant", 100)]
+    refused = 0
+    for n in range(3000):
+        limits.admit(asked, b"greedy")
+        if n % 200 == 100:  # five a second
+            is_admitted = limits.admit(asked, b"modest")
+            refused += n > 1200 and not is_admitted
+        clock.advance(us=1000)
+    assert refused == 0
+
+
+def test_bytes_wait_until_there_is_room(memory: memoryview, clock: ManualClock) -> None:
+    """A transfer gets its rate, in pieces that fit."""
+    limits = Rates(RateMap(memory, 0, clock), clock)
+    asked = [Rate(b"bytes", 1_000_000)]
+    piece = piece_bytes(asked, 1 << 20)
+    assert piece == 50_000
+    moved = 0
+    start_us = clock.now_us()
+    while moved < 3_000_000:
+        wait_us = limits.wait_us(asked, piece)
+        if wait_us:
+            clock.advance(us=wait_us)
+        else:
+            moved += piece
+    assert 1_900_000 <= clock.now_us() - start_us <= 3_300_000
+
+
+def test_each_worker_has_a_region_of_its_own(tmp_path: Path) -> None:
+    """The second claims the next, and there is an end."""
+    path = tmp_path / "rates"
+    path.write_bytes(b"")
+    with path.open("r+b") as first:
+        assert claim_region(first.fileno()) == 0
+    assert rates.REGIONS_MAX >= 8
