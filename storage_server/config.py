@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from storage_server.console_api.options import ConsoleOptions
+from storage_server.control_db.engines import parse_url as parse_database_url
 from storage_server.core import limits
+from storage_server.outbound.options import OutboundOptions
 from storage_server.s3_api.options import Network, S3Options
+from storage_server.services.bootstrap import BootstrapOptions
+from storage_server.services.traffic import TrafficOptions
 
 ENVIRONMENT_PREFIX: Final = "HOLDFAST_"
 CONFIG_VARIABLE: Final = "HOLDFAST_CONFIG"
@@ -65,6 +69,8 @@ class FolderOptions:
     data_dir: Path
     master_key: str
     passphrase: str
+    control_db_url: str
+    """Where accounts, keys and policies are kept; empty: an SQLite file in the data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,9 @@ class Options:
     console: ConsoleOptions
     storage: StorageOptions
     logs: LogOptions
+    outbound: OutboundOptions
+    bootstrap: BootstrapOptions
+    traffic: TrafficOptions
 
 
 # --- Values: text to type; each raises ValueError with what is wanted ------------------------
@@ -265,6 +274,18 @@ def parse_master_key(text: str) -> str:
     if key and not re.fullmatch(r"[0-9A-Fa-f]{64}|[A-Za-z0-9+/]{43}=", key, re.ASCII):
         raise ValueError("64 hexadecimal digits, such as `openssl rand -hex 32` prints")
     return key
+
+
+def parse_control_db_url(text: str) -> str:
+    """Return the address of the control database, or empty text."""
+    url = text.strip()
+    if url:
+        try:
+            parse_database_url(url)
+        except ValueError:
+            wanted = "sqlite:///<absolute file> or postgresql://<user>:<password>@<host>/<database>"
+            raise ValueError(wanted) from None
+    return url
 
 
 def parse_passphrase(text: str) -> str:
@@ -427,12 +448,59 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "0 is any number; root is never slowed.",
     ),
     Setting(
+        "address_requests_per_s",
+        "number",
+        "0",
+        parse_count,
+        "traffic.address_requests_per_s",
+        "How many requests a second one client address may make (of IPv6, its /64 network), over "
+        "all workers, before they answer 503 SlowDown; counted before anything is verified. 0 is "
+        "any number.",
+    ),
+    Setting(
+        "address_bytes_per_s",
+        "size",
+        "0",
+        parse_size,
+        "traffic.address_bytes_per_s",
+        "How many bytes a second of bodies one client address may send and take together; more "
+        "are slowed down. 0 is any number.",
+    ),
+    Setting(
+        "key_requests_per_s",
+        "number",
+        "0",
+        parse_count,
+        "traffic.key_requests_per_s",
+        "How many requests a second one access key may make before they answer 503 SlowDown; the "
+        "sessions of one user or role are one. A tenant may have another limit for its keys "
+        "(`holdfast quota`). 0 is any number.",
+    ),
+    Setting(
+        "key_bytes_per_s",
+        "size",
+        "0",
+        parse_size,
+        "traffic.key_bytes_per_s",
+        "How many bytes a second of bodies one access key may send and take together; more are "
+        "slowed down. A tenant may have another limit for its keys. 0 is any number.",
+    ),
+    Setting(
         "trusted_proxies",
         "list",
         "",
         parse_networks,
         "s3.trusted_proxies",
         "Peers whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    ),
+    Setting(
+        "outbound_allowed",
+        "list",
+        "",
+        parse_networks,
+        "outbound.allowed_networks",
+        "Networks that the server itself may connect to although they are not public, and without "
+        "TLS: where your web identity providers are, if they are inside.",
     ),
     Setting(
         "proxy_protocol",
@@ -529,6 +597,60 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "folder.passphrase",
         "A passphrase from which the master key is derived, instead of master_key.",
         is_secret=True,
+    ),
+    Setting(
+        "control_db_url",
+        "URL",
+        "",
+        parse_control_db_url,
+        "folder.control_db_url",
+        "The database of accounts, keys and policies: postgresql://… or sqlite:///…. Without it, "
+        "the file control.db in data_dir. While it is out of reach, S3 keeps serving and nothing "
+        "about accounts can be changed.",
+        is_secret=True,
+    ),
+    Setting(
+        "bootstrap_tenant",
+        "text",
+        "",
+        parse_text,
+        "bootstrap.tenant",
+        "A tenant that is made when it is missing. This and the next settings are for containers: "
+        "each start makes what is missing and changes nothing else.",
+    ),
+    Setting(
+        "bootstrap_user",
+        "text",
+        "",
+        parse_text,
+        "bootstrap.user",
+        "A user of bootstrap_tenant (else of the tenant default) that is made when it is missing, "
+        "with the shipped policy user.",
+    ),
+    Setting(
+        "bootstrap_access_key",
+        "text",
+        "",
+        parse_access_key,
+        "bootstrap.access_key",
+        "The id of an access key of bootstrap_user that is made when it is missing.",
+    ),
+    Setting(
+        "bootstrap_secret_key",
+        "text",
+        "",
+        parse_secret_key,
+        "bootstrap.secret_key",
+        "The secret of bootstrap_access_key, when that is made.",
+        is_secret=True,
+    ),
+    Setting(
+        "bootstrap_bucket",
+        "text",
+        "",
+        parse_text,
+        "bootstrap.bucket",
+        "A bucket of bootstrap_user that is made when it is missing.",
     ),
     Setting(
         "log_level",
@@ -747,6 +869,9 @@ def _compose(values: Mapping[str, object]) -> Options:
         console=group("console", ConsoleOptions),
         storage=group("storage", StorageOptions),
         logs=group("logs", LogOptions),
+        outbound=group("outbound", OutboundOptions),
+        bootstrap=group("bootstrap", BootstrapOptions),
+        traffic=group("traffic", TrafficOptions),
     )
 
 
@@ -760,6 +885,9 @@ def option_fields() -> list[str]:
         ("console", ConsoleOptions),
         ("storage", StorageOptions),
         ("logs", LogOptions),
+        ("outbound", OutboundOptions),
+        ("bootstrap", BootstrapOptions),
+        ("traffic", TrafficOptions),
     )
     return [f"{name}.{field.name}" for name, kind in groups for field in fields(kind)]
 
@@ -776,6 +904,7 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError("root_secret_key is a well-known default: choose another, or set none.")
     if root.secret_key and root.secret_key == root.access_key:
         raise ConfigError("root_secret_key equals root_access_key: choose another secret.")
+    _check_bootstrap(settings.options.bootstrap)
     if (listen.tls_certificate is None) != (listen.tls_key is None):
         raise ConfigError("Set tls_certificate and tls_key together, or neither of them.")
     if settings.options.s3.proxy_protocol and not settings.options.s3.trusted_proxies:
@@ -784,6 +913,17 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError("Set master_key or passphrase, not both.")
     if listen.s3 == listen.console and listen.s3.port:
         raise ConfigError("s3_listen and console_listen are the same: give them different ports.")
+
+
+def _check_bootstrap(bootstrap: BootstrapOptions) -> None:
+    if bool(bootstrap.access_key) != bool(bootstrap.secret_key):
+        raise ConfigError(
+            "Set bootstrap_access_key and bootstrap_secret_key together, or neither of them."
+        )
+    if bootstrap.secret_key.lower() in {word.lower() for word in KNOWN_DEFAULTS}:
+        raise ConfigError("bootstrap_secret_key is a well-known default: choose another.")
+    if (bootstrap.access_key or bootstrap.bucket) and not bootstrap.user:
+        raise ConfigError("bootstrap_access_key and bootstrap_bucket need a bootstrap_user.")
 
 
 # --- The document -----------------------------------------------------------------------------

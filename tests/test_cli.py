@@ -1,14 +1,17 @@
 """The command line with real processes: what it prints, how it ends, and what it never shows."""
 
+import io
 import json
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from storage_server.cli import main
 from tests.servers import HOST, ReservedPort, Server, new_keys
 from tests.signing import Keys
 
@@ -147,8 +150,8 @@ def test_key_commands_work_beside_the_server_and_on_a_stopped_folder(tmp_path: P
                 server.command("key", command, keys.access_key)
                 if is_running:
                     assert server.wire(keys).call("GET", "/").status == status
-            again = server.command("key", "enable", keys.access_key, expect=1)
-            assert "no such key" in again.stderr
+            again = server.command("key", "enable", keys.access_key, expect=66)
+            assert "cannot be found" in again.stderr
     finally:
         server.close()
 
@@ -164,26 +167,288 @@ def test_a_literal_secret_is_taken_with_a_warning(private_server: Server) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stdin", "told"),
+    ("arguments", "stdin", "code", "told"),
     [
-        (("--owner", "root"), "", "The name root is the installation's own"),
-        (("--owner", "eve", "--access-key", "A/B", "--secret-key", "-"), "x" * 20, "3 to 128"),
-        (("--owner", "eve", "--access-key", "EVE", "--secret-key", "-"), "short", "8 to 256"),
-        (("--owner", "eve", "--access-key", "EVE", "--secret-key", "-"), "", "No secret came"),
-        (("--owner", "eve", "--access-key", "{taken}", "--secret-key", "-"), "x" * 20, "is taken"),
+        (("--owner", "root"), "", 65, "The name root is the tenant's"),
+        (("--owner", "eve", "--access-key", "A/B", "--secret-key", "-"), "x" * 20, 65, "3 to 128"),
+        (("--owner", "eve", "--access-key", "EVE", "--secret-key", "-"), "short", 65, "8 to 256"),
+        (("--owner", "eve", "--access-key", "EVE", "--secret-key", "-"), "", 1, "No secret came"),
+        (("--owner", "eve", "--access-key", "{taken}", "--secret-key", "-"), "x" * 20, 73, "taken"),
+        (("--user", "eve"), "", 66, "cannot be found"),
+        (("--user", "eve", "--tenant", "nowhere"), "", 66, "tenant with name nowhere"),
+        (("--owner", "eve", "--expires", "2001-01-01"), "", 65, "in the past"),
+        (("--owner", "eve", "--expires", "soon"), "", 64, "2030-12-31"),
+        (("--owner", "eve", "--user", "eve"), "", 64, "not allowed with"),
     ],
 )
 def test_a_key_that_can_not_be_made_leaves_nothing(
-    server: Server, arguments: tuple[str, ...], stdin: str, told: str
+    server: Server, arguments: tuple[str, ...], stdin: str, code: int, told: str
 ) -> None:
     """One sentence says why, and not even its owner is made."""
     taken = server.root_keys.access_key
     given = [text.replace("{taken}", taken) for text in arguments]
-    done = server.command("key", "create", *given, stdin=stdin, expect=1)
+    done = server.command("key", "create", *given, stdin=stdin, expect=code)
     assert told in done.stderr
     assert (done.stderr.count("\n"), done.stdout) == (1, "")
-    owners = {key["owner"] for key in json.loads(server.command("key", "list", "--json").stdout)}
-    assert "eve" not in owners
+    assert "eve" not in {user["name"] for user in told_by(server, "user", "list")}
+
+
+def told_by(server: Server, *arguments: str, stdin: str = "", expect: int = 0) -> Any:
+    """Return what a command answers as JSON."""
+    return json.loads(server.command(*arguments, "--json", stdin=stdin, expect=expect).stdout)
+
+
+class Typing:
+    """Commands in this process, about a server: starting Python anew takes longer than each."""
+
+    def __init__(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name, text in server.environment.items():
+            if name.startswith("HOLDFAST_"):
+                monkeypatch.setenv(name, text)
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def do(self, *arguments: str, stdin: str = "", expect: int = 0) -> str:
+        """Run a command and return what it printed."""
+        typed = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
+        self._monkeypatch.setattr(sys, "stdin", typed)
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = self._capsys.readouterr()
+        assert code == expect, f"holdfast {' '.join(arguments)}: {code}\n{out}{err}"
+        return out + err
+
+    def told(self, *arguments: str, stdin: str = "") -> Any:
+        """Return what a command answers as JSON."""
+        return json.loads(self.do(*arguments, "--json", stdin=stdin))
+
+
+@pytest.fixture
+def typing(
+    private_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Typing:
+    """Commands about a server of the test's own."""
+    return Typing(private_server, monkeypatch, capsys)
+
+
+ALLOW = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
+TRUST = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"ana"},'
+    '"Action":"sts:AssumeRole"}]}'
+)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
+    private_server: Server, typing: Typing, *, is_running: bool
+) -> None:
+    """Every noun: made, given, shown, taken away, gone; the same words either way."""
+    if not is_running:
+        private_server.stop()
+    do, told = typing.do, typing.told
+    acme = told("tenant", "create", "acme")
+    assert re.fullmatch("[0-9]{12}", acme["account_id"])
+    do("tenant", "create", "acme", expect=73)
+    here = ("--tenant", "acme")
+    ana = told(
+        *("user", "create", "ana", *here, "--role", "user", "--email", "ana@example.org"),
+        *("--tag", "team=blue"),
+    )
+    assert ana["arn"] == f"arn:aws:iam::{acme['account_id']}:user/ana"
+    robot = told("user", "create", "robot", *here, "--parent", "ana")
+    assert robot["parent_id"] == ana["user_id"]
+    assert [user["name"] for user in told("user", "list", *here)] == ["ana", "robot"]
+    do("user", "set", "ana", *here, "--display-name", "Ana")
+    do("user", "unlock", "ana", *here)
+    do("user", "end-sessions", "ana", *here)
+    do("user", "tag", "ana", "team=red", *here)
+    shown = told("user", "show", "ana", *here)
+    assert (shown["display_name"], shown["tags"]) == ("Ana", [["team", "red"]])
+
+    do("group", "create", "devs", *here)
+    do("group", "add", "devs", "ana", *here)
+    assert [user["name"] for user in told("group", "members", "devs", *here)] == ["ana"]
+    assert [group["name"] for group in told("group", "list", "--user", "ana", *here)] == ["devs"]
+
+    do("policy", "create", "all", "-", *here, stdin=ALLOW)
+    do("policy", "create", "bad", "-", *here, stdin="{}", expect=65)
+    do("policy", "attach", "all", "--group", "devs", *here)
+    do("policy", "attach", "read-only", "--user", "ana", *here)
+    do("policy", "put-inline", "mine", "-", "--user", "ana", *here, stdin=ALLOW)
+    held = told("policy", "of", "--user", "ana", *here)
+    assert [policy["name"] for policy in held["attached"]] == ["read-only", "user"]
+    assert held["inline"] == ["mine"]
+    assert told("policy", "show-inline", "mine", "--user", "ana", *here)["document"] == ALLOW
+    do("policy", "delete-inline", "mine", "--user", "ana", *here)
+    do("policy", "delete", "all", *here, expect=1)
+    assert told("policy", "add-version", "all", "-", "--set-default", *here, stdin=ALLOW)[
+        "is_default"
+    ]
+    do("policy", "set-default", "all", "v1", *here)
+    do("policy", "delete-version", "all", "v2", *here)
+    assert len(told("policy", "versions", "all", *here)) == 1
+    assert told("policy", "holders", "all", *here)[0]["name"] == "devs"
+    do("policy", "detach", "all", "--group", "devs", *here)
+
+    trust = TRUST.replace('"ana"', f'"{ana["arn"]}"')
+    role = told("role", "create", "backup", "--trust", "-", *here, stdin=trust)
+    assert ana["arn"] in role["trust"]
+    do("role", "set", "backup", "--session-seconds", "7200", *here)
+    do("role", "set-boundary", "backup", "read-only", *here)
+    assert told("role", "show", "backup", *here)["boundary"].endswith("/read-only")
+    do("role", "delete", "backup", *here)
+
+    quota = told("quota", "set", *here, "--bytes", "1TiB", "--objects", "9", "--keys", "1")
+    assert quota["limits"]["bytes"] == {"hard": 1 << 40, "soft": None}
+    key = told("key", "create", "--user", "ana", *here)
+    private_server.secrets.append(key["secret_key"])
+    refused = do("key", "create", "--user", "ana", *here, expect=1)
+    assert "limit of 1 access keys per tenant" in refused
+    listed = do("key", "list", *here) + do("key", "show", key["access_key_id"])
+    assert key["access_key_id"] in listed
+    assert key["secret_key"] not in listed
+    do("quota", "set", *here, "--keys", "none", "--soft-bytes", "1GiB")
+    assert "keys" not in told("quota", "show", *here)["limits"]
+
+    password = told("user", "reset-password", "ana", *here)["password"]
+    private_server.secrets.append(password)
+    chosen = "correct horse battery"
+    said = do("user", "reset-password", "ana", "--password", "-", *here, stdin=chosen)
+    assert chosen not in said
+    everything = "".join(
+        do(*command, *here)
+        for command in (("user", "list"), ("user", "show", "ana"), ("key", "list"))
+    )
+    assert password not in everything
+    assert chosen not in everything
+
+    explained = told(
+        *("explain", "--principal", "ana", "--action", "s3:CreateBucket", *here),
+        *("--resource", "arn:aws:s3:::new-bucket"),
+    )
+    assert explained["allowed"], explained
+    do("user", "disable", "ana", *here)
+    explained = told(
+        *("explain", "--principal", "ana", "--action", "s3:CreateBucket", *here),
+        *("--resource", "arn:aws:s3:::new-bucket"),
+    )
+    assert not explained["allowed"]
+
+    do("user", "delete", "ana", *here, expect=1)
+    do("user", "delete", "ana", "--force", *here)
+    do("user", "show", "robot", *here, expect=66)
+    assert told("projection", "verify")["differences"] == []
+    do("projection", "rebuild")
+    do("tenant", "suspend", "acme")
+    assert told("tenant", "show", "acme")["state"] == "suspended"
+    do("tenant", "resume", "acme")
+    do("tenant", "rename", "acme", "umbrella")
+    do("tenant", "delete", "umbrella", expect=64)
+    assert told("tenant", "delete", "umbrella", "--yes")["buckets_left"] == 0
+
+
+def test_a_tenants_buckets_are_shared_limited_and_deleted(
+    private_server: Server, typing: Typing
+) -> None:
+    """Through the running server: grants, a quota, why a request was refused, and the end."""
+    server, told = private_server, typing.told
+    told("tenant", "create", "acme")
+    here = ("--tenant", "acme")
+    keys = []
+    for name in ("ana", "bob"):
+        told("user", "create", name, "--role", "user", *here)
+        made = told("key", "create", "--user", name, *here)
+        server.secrets.append(made["secret_key"])
+        keys.append(Keys(made["access_key_id"], made["secret_key"]))
+    ana, bob = (server.wire(one) for one in keys)
+    assert ana.call("PUT", "/anas").status == 200
+    assert ana.call("PUT", "/anas/k", body=b"body").status == 200
+    refused = bob.call("GET", "/anas/k")
+    assert refused.status == 403
+    request_id = refused.header("x-amz-request-id")
+    why = typing.do("explain", "--request-id", request_id)
+    assert "s3:GetObject on arn:aws:s3:::anas/k" in why
+    assert "denied" in why
+    told("grant", "add", "anas", "--user", "bob", "--access", "read", *here)
+    assert bob.call("GET", "/anas/k").body == b"body"
+    assert bob.call("PUT", "/anas/k", body=b"x").status == 403
+    assert [grant["access"] for grant in told("grant", "list", "anas")] == ["read"]
+    told("grant", "remove", "anas", "--user", "bob", *here)
+    assert bob.call("GET", "/anas/k").status == 403
+    told("quota", "set", *here, "--bytes", "5")
+    assert ana.call("PUT", "/anas/more", body=b"body").status == 403
+    told("quota", "set", *here, "--bytes", "none")
+    assert ana.call("PUT", "/anas/more", body=b"body").status == 200
+    told("tenant", "suspend", "acme")
+    assert ana.call("GET", "/anas/k").status == 403
+    told("tenant", "resume", "acme")
+    assert ana.call("GET", "/anas/k").status == 200
+    assert told("tenant", "delete", "acme", "--yes")["versions_left"] == 2
+    assert ana.call("GET", "/anas/k").status == 403
+    while "acme" in {tenant["name"] for tenant in told("tenant", "list")}:
+        assert server.status_of("/-/healthz") == 200
+    typing.do("tenant", "deletion", "acme", expect=66)
+
+
+def test_a_container_begins_with_what_its_environment_asks_for(tmp_path: Path) -> None:
+    """Made when missing at each start; what an administrator changed since stays changed."""
+    keys = new_keys()
+    server = Server(
+        tmp_path / "server",
+        BOOTSTRAP_TENANT="acme",
+        BOOTSTRAP_USER="app",
+        BOOTSTRAP_ACCESS_KEY=keys.access_key,
+        BOOTSTRAP_SECRET_KEY=keys.secret_key,
+        BOOTSTRAP_BUCKET="app-data",
+    )
+    server.secrets.append(keys.secret_key)
+    try:
+        server.start()
+        wire = server.wire(keys)
+        assert wire.call("PUT", "/app-data/k", body=b"x").status == 200
+        server.command("key", "disable", keys.access_key)
+        server.command("user", "set", "app", "--tenant", "acme", "--display-name", "The app")
+        wire.close()
+        server.stop()
+        server.start()
+        assert wire.call("GET", "/app-data/k").status == 403
+        server.command("key", "enable", keys.access_key)
+        assert wire.call("GET", "/app-data/k").body == b"x"
+        shown = told_by(server, "user", "show", "app", "--tenant", "acme")
+        assert shown["display_name"] == "The app"
+        wire.close()
+        server.stop()
+        server.settings["BOOTSTRAP_TENANT"] = "other"
+        refused = server.command("serve", expect=78)
+        assert "is taken" in refused.stderr
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"USER": "a", "ACCESS_KEY": "abc"}, "together"),
+        ({"BUCKET": "abc"}, "need a bootstrap_user"),
+        ({"USER": "a", "ACCESS_KEY": "abc", "SECRET_KEY": "changeme"}, "well-known"),
+        ({"USER": "a b"}, "The name of a user"),
+        ({"USER": "a", "BUCKET": "A_B"}, "bucket is not valid"),
+    ],
+)
+def test_a_beginning_that_can_not_be_made_is_refused(
+    tmp_path: Path, environment: dict[str, str], told: str
+) -> None:
+    """In one sentence, before anything listens."""
+    given = {f"HOLDFAST_BOOTSTRAP_{name}": text for name, text in environment.items()}
+    given |= {"HOLDFAST_ROOT_ACCESS_KEY": "rootkey", "HOLDFAST_ROOT_SECRET_KEY": "x" * 20}
+    ports = ("--s3-listen", f"{HOST}:0", "--console-listen", f"{HOST}:0")
+    done = run("serve", "--data-dir", str(tmp_path / "data"), *ports, environment=given)
+    assert done.returncode == 78, done.stderr
+    assert told in done.stderr
 
 
 def test_a_secret_is_printed_only_when_it_was_made_here(server: Server) -> None:

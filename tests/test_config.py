@@ -65,6 +65,7 @@ SAMPLES = {
     "workers": "3",
     "root_access_key": "ROOTKEY",
     "root_secret_key": SECRET,
+    "control_db_url": "sqlite:////srv/control.db",
     "domain": "s3.example.org",
     "region": "eu-central-1",
     "strict_region": "true",

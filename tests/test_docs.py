@@ -183,3 +183,35 @@ def test_the_python_examples(
     assert bucket in [one["Name"] for one in names["s3"].list_buckets()["Buckets"]]  # type: ignore[attr-defined]
     assert bucket in [one.name for one in names["client"].list_buckets()]  # type: ignore[attr-defined]
     assert names["fs"].cat(f"{bucket}/film.mkv") == b"film"  # type: ignore[attr-defined]
+
+
+def test_the_commands_about_access_work_when_they_are_pasted(
+    server: Server, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """In their order, by the bucket's owner; the policy and the rules come back."""
+    code = "".join(
+        code for code in blocks(ROOT / "docs" / "access-control.md", "sh") if "aws " in code
+    )
+    (tmp_path / "cat.jpg").write_bytes(b"cat")
+    printed = type_in(here(code, server, films=fresh_name()), environment, tmp_path)
+    assert "OnlyOverTls" in printed
+    assert "https://*.example.org" in printed
+
+
+def test_the_commands_about_accounts_work_when_they_are_pasted(
+    private_server: Server, tmp_path: Path
+) -> None:
+    """In their order, against a running server; what is explained is what was given."""
+    program = f"{sys.executable} -m storage_server"
+    code = "".join(blocks(ROOT / "docs" / "accounts.md", "sh")).replace(
+        ".venv/bin/holdfast", program
+    )
+    before, marker, after = code.partition(f"{program} grant list films")
+    assert marker
+    private_server.wire(private_server.root_keys).call("PUT", "/films")
+    printed = type_in(before, private_server.environment, tmp_path)
+    assert "Secret access key" in printed
+    assert "the-secret-they-use-already" not in printed
+    printed = type_in(marker + after, private_server.environment, tmp_path)
+    assert "s3:GetObject on arn:aws:s3:::films/casablanca.mkv" in printed
+    assert "clean: " in printed

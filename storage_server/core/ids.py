@@ -19,7 +19,8 @@ IncarnationId = NewType("IncarnationId", bytes)
 """8 random bytes; one life of one process that writes blobs."""
 
 PrincipalId = NewType("PrincipalId", str)
-"""``AIDA`` and 17 characters: who wrote. Never reused."""
+"""``AIDA`` (user) or ``AROA`` (role) and 17 characters, or the account id of a tenant, for its
+root: who wrote. Never reused."""
 
 CanonicalId = NewType("CanonicalId", str)
 """64 hex digits: who owns, in S3's words."""
@@ -61,6 +62,36 @@ def new_incarnation_id() -> IncarnationId:
 def new_principal_id() -> PrincipalId:
     """Make the unique id of a new user."""
     return PrincipalId("AIDA" + _letters(17))
+
+
+def new_role_id() -> PrincipalId:
+    """Make the unique id of a new role."""
+    return PrincipalId("AROA" + _letters(17))
+
+
+def new_group_id() -> str:
+    """Make the unique id of a new group."""
+    return "AGPA" + _letters(17)
+
+
+def new_policy_id() -> str:
+    """Make the unique id of a new managed policy."""
+    return "ANPA" + _letters(17)
+
+
+def new_provider_id() -> PrincipalId:
+    """Make the unique id of a new provider of web identities."""
+    return PrincipalId("AOIP" + _letters(17))
+
+
+def new_session_key_id() -> str:
+    """Make the access key id of a session: ``ASIA`` and 16 characters."""
+    return "ASIA" + _letters(16)
+
+
+def new_session_id() -> str:
+    """Make the id under which a session can be revoked: 32 hex digits."""
+    return random_bytes(16).hex()
 
 
 def new_access_key_id() -> str:

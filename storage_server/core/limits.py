@@ -25,6 +25,11 @@ USER_METADATA_BYTES_MAX = 2 * KIB
 PRESIGN_SECONDS_MAX = 7 * 86_400
 CLOCK_SKEW_SECONDS_MAX = 15 * 60
 POST_FORM_FIELD_BYTES_MAX = 20 * KIB  # AWS: form data before the file, in all
+CORS_RULES_MAX = 100
+CORS_BYTES_MAX = 64 * KIB
+CORS_ID_CHARS_MAX = 255
+CORS_AGE_S_MAX = 2**31 - 1  # AWS's element is a signed 32-bit number
+BUCKET_DOCUMENTS_BYTES_MAX = 56 * KIB  # of one bucket, in all: they lie in one row
 
 # --- Requests --------------------------------------------------------------------------------
 HEAD_BYTES_MAX = 32 * KIB  # AWS allows 8 KiB of headers; presigned session URLs run to 16 KiB
@@ -36,6 +41,17 @@ XML_ELEMENTS_MAX = 150_000  # 10,000 parts with every checksum member
 CHUNK_HEADER_BYTES_MAX = 4 * KIB  # one aws-chunked size line with its signature
 TRAILER_BYTES_MAX = 8 * KIB
 DRAIN_BYTES_MAX = 1 * MIB  # what an early error reads of a body before it closes instead
+
+# --- Policies (AWS's quotas; white space counts only in bucket policies) ------------------------
+BUCKET_POLICY_BYTES_MAX = 20 * KIB
+POLICY_BYTES_MAX = 128 * KIB  # any other document, white space included: AWS's parameter length
+MANAGED_POLICY_CHARS_MAX = 6_144
+INLINE_POLICY_CHARS_MAX = 10_240  # a role's; users have 2,048 and groups 5,120 in all
+SESSION_POLICY_CHARS_MAX = 2_048
+TENANT_POLICY_CHARS_MAX = 10_240  # a service control policy's
+TRUST_POLICY_CHARS_MAX = 4_096
+POLICY_DEPTH_MAX = 8  # document, statements, statement, condition, operator, values: six
+POLICY_STATEMENTS_MAX = 400  # no document of 20 KiB can hold more complete ones
 
 # --- Engine ----------------------------------------------------------------------------------
 INLINE_BYTES_MAX = 512  # in the metadata row: beyond that twice the bytes are written
@@ -61,5 +77,31 @@ SPACE_RESERVE_BYTES = 256 * MIB
 SPACE_BALLAST_BYTES = 256 * MIB
 
 assert INLINE_BYTES_MAX < ROW_BYTES_HOT_MAX < ROW_BYTES_MAX < COMMIT_BYTES_MAX
+assert BUCKET_DOCUMENTS_BYTES_MAX < ROW_BYTES_MAX
 assert SEGMENT_BODY_BYTES_MAX <= SEGMENT_BYTES_MAX
 assert CHUNK_BYTES % 4096 == 0
+
+# --- Control database ------------------------------------------------------------------------
+SQL_WAIT_MAX_S = 10  # for the one writer lock: some thousand changes pass in that time
+SQL_CONNECT_TIMEOUT_S = 5
+SQL_CONNECTIONS_MAX = 4  # per process: one thread works, a reader may overlap it
+CONTROL_PAGE_MAX = 1000  # IAM's largest MaxItems
+
+# --- IAM (AWS's quotas unless said) ----------------------------------------------------------
+ATTACHED_POLICIES_MAX = 10  # managed policies per user, group or role
+POLICY_VERSIONS_MAX = 5
+GROUPS_PER_USER_MAX = 10
+ACCESS_KEYS_PER_USER = 2  # a limit "keys" of the user replaces it
+IAM_TAGS_MAX = 50
+INLINE_CHARS_MAX = {"user": 2_048, "group": 5_120, "role": 10_240}  # in all, without white space
+TENANT_POLICIES_MAX = 5  # service control policies per account
+USER_NAME_CHARS_MAX = 64  # tenants and roles too
+GROUP_NAME_CHARS_MAX = 128
+POLICY_NAME_CHARS_MAX = 128
+PATH_CHARS_MAX = 512
+DISPLAY_NAME_CHARS_MAX = 256
+DESCRIPTION_CHARS_MAX = 1_000
+EMAIL_CHARS_MAX = 254  # the longest that mail can be sent to (RFC 5321)
+ROLE_SESSION_SECONDS_MIN, ROLE_SESSION_SECONDS_MAX = 3_600, 43_200
+SECRET_KEY_CHARS_MIN, SECRET_KEY_CHARS_MAX = 8, 256  # imported ones; ours have 40
+PASSWORD_CHARS_MIN, PASSWORD_CHARS_MAX = 12, 256  # ours; the hash takes any length

@@ -5,7 +5,10 @@ encrypts exactly one byte string, and because the cipher key is derived from the
 A tag is taken over the ciphertext (encrypt, then MAC) and over everything that says which chunk it
 is, so that a chunk that was changed, moved, cut or taken from elsewhere never opens.
 
-Source: NIST SP 800-38A, 6.5 (CTR); RFC 5869 (HKDF-Expand).
+The blob key yields both keys by keyed BLAKE3, whose output is as long as one asks and tells nothing
+of the key: a fifth of what HKDF-Expand takes, and the tags rest on keyed BLAKE3 anyway.
+
+Source: NIST SP 800-38A, 6.5 (CTR); the BLAKE3 paper, 2.6 and 2.7 (keyed hash, extendable output).
 """
 
 import struct
@@ -13,9 +16,7 @@ from hmac import compare_digest
 from typing import Final, NoReturn
 
 from blake3 import blake3
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from storage_server.core.ids import BlobId
 from storage_server.core.limits import CHUNK_BYTES
@@ -36,7 +37,6 @@ CLOSING: Final = 4
 # The suffix has a fixed length and comes behind the ciphertext: BLAKE3 hashes whole aligned
 # blocks then, which makes a 64 KiB tag take 7.3 us instead of 13.5 us.
 _SUFFIX = struct.Struct("<BBBBIQ16s")  # format, algorithm, what, last, length, chunk number, id
-_HASH = hashes.SHA256()
 _LABEL = b"holdfast blob 1"
 _BLOCKS_IN_CHUNK = CHUNK_BYTES // 16
 _FROM_THE_START = modes.CTR(bytes(16))
@@ -57,16 +57,17 @@ def sealed_bytes(blob_bytes: int) -> int:
 class ChunkCipher:
     """The cipher and the tags of one blob; it never shows its keys."""
 
-    __slots__ = ("_blob_id", "_cipher_key", "_tag_key")
+    __slots__ = ("_blob_id", "_cipher_key", "_kept", "_tag_key")
 
     def __init__(self, blob_key: bytes, blob_id: BlobId) -> None:
         """Derive both keys from 32 random bytes that no other byte string is encrypted with."""
         if len(blob_key) != KEY_BYTES or len(blob_id) != BLOB_ID_BYTES:
             raise ValueError("a blob key has 32 bytes and a blob id has 16")
-        keys = HKDFExpand(algorithm=_HASH, length=64, info=_LABEL + blob_id).derive(blob_key)
+        keys = blake3(_LABEL + blob_id, key=blob_key).digest(64)
         self._cipher_key = keys[:32]
         self._tag_key = keys[32:]
         self._blob_id = blob_id
+        self._kept: list[CipherContext] = []
 
     def stream(self, index: int) -> CipherContext:
         """Return the key stream from the start of a chunk on; it both encrypts and decrypts."""
@@ -133,7 +134,18 @@ class ChunkCipher:
             TagMismatch: These are not the bytes that were sealed there; nothing was decrypted.
         """
         self.check(index, ciphertext, tag, last=last, what=what)
-        return self.stream(index).update(ciphertext)
+        # What is read is read again, and setting up a cipher takes three times what decrypting
+        # 4 KiB does. Whoever takes the stream has it alone: another thread makes its own.
+        try:
+            stream = self._kept.pop()
+        except IndexError:
+            stream = self.stream(index)
+        else:
+            stream.reset_nonce((index * _BLOCKS_IN_CHUNK).to_bytes(16, "big"))
+        plain = stream.update(ciphertext)
+        if not self._kept:
+            self._kept.append(stream)
+        return plain
 
     def tags_of(self, index: int, ciphertext: memoryview, *, last: bool) -> bytes:
         """Return the tags of consecutive chunks; ``last``: their end is the end of the blob."""

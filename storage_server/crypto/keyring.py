@@ -228,6 +228,24 @@ class Keyring:
         key = self._root(int.from_bytes(sealed[:4], "big")).subkey("access key secrets")
         return key.open(sealed[4:], context("secret", access_key_id.encode())).decode()
 
+    def seal_session_key(self, version: int, key: bytes) -> bytes:
+        """Seal a key for session tokens: the root key's version (4 bytes), then the sealed key."""
+        root_version = self.root_key_version
+        sealed_for = context("session key", version.to_bytes(4, "big"))
+        sealed = self._root(root_version).subkey("session keys").wrap(key, sealed_for)
+        return root_version.to_bytes(4, "big") + sealed
+
+    def open_session_key(self, version: int, sealed: bytes) -> WrappingKey:
+        """Return a key for session tokens.
+
+        Raises:
+            WrongKey: It is another version's, or was changed.
+            KeyVersionMissing: The root key it was sealed under is gone.
+        """
+        key = self._root(int.from_bytes(sealed[:4], "big")).subkey("session keys")
+        sealed_for = context("session key", version.to_bytes(4, "big"))
+        return WrappingKey(key.unwrap(sealed[4:], sealed_for))
+
     def add_root_key(self) -> int:
         """Add a root key, durably, and make it the current one; return its version.
 
@@ -239,7 +257,7 @@ class Keyring:
         document = msgspec.structs.replace(
             self._document, current=version, roots=[*self._document.roots, root]
         )
-        _replace_file(self._folder / KEYRING_NAME, _encode(document))
+        replace_file(self._folder / KEYRING_NAME, _encode(document))
         self._document = document
         self._roots[version] = WrappingKey(key)
         return version
@@ -270,7 +288,7 @@ class Keyring:
                 raise WrongMasterKey("the old master key is another one") from None
             roots.append(_Root(root.version, now.wrap(key, _root_context(root.version))))
         document = msgspec.structs.replace(self._document, roots=roots, scrypt=scrypt)
-        _replace_file(self._folder / KEYRING_NAME, _encode(document))
+        replace_file(self._folder / KEYRING_NAME, _encode(document))
         self._document = document
         self._master = now
 
@@ -442,8 +460,8 @@ def _create_file(path: Path, content: bytes) -> bool:
     return True
 
 
-def _replace_file(path: Path, content: bytes) -> None:
-    """Replace a whole file durably; a crash leaves the old one or the new one."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a whole file durably, or make it; a crash leaves the old one or the new one."""
     _draft(path, content).replace(path)
     _sync_folder(path.parent)
 

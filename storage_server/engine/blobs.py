@@ -153,7 +153,7 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
     created_us: int
 
 
-async def write_entry(
+def write_entry(
     blobs: BlobStore,
     place: Place,
     blob_id: BlobId,
@@ -188,9 +188,7 @@ async def write_entry(
     )
     header = with_crc(core + cipher.tag(0, core, last=True, what=HEADER))
     entry = b"".join((header, ciphertext, tag))
-    sink = await blobs.begin(place, blob_id, len(entry))
-    sink.write(entry)
-    return sink.finish()
+    return blobs.append(place, blob_id, entry)
 
 
 class _SmallWriter(BlobWriter):

@@ -112,6 +112,13 @@ class BlobStore(Protocol):
         """
         ...
 
+    def append(self, place: Place, blob_id: BlobId, entry: bytes) -> Ref:
+        """Take a small blob that is all at hand; return where it will be, not yet durable.
+
+        It never blocks: what ``begin``, ``write`` and ``finish`` do for a segment, in one step.
+        """
+        ...
+
     async def sync(self, refs: Sequence[Ref], places: Sequence[Place]) -> None:
         """Make blobs durable, file and folder, all in one round.
 

@@ -181,7 +181,7 @@ class Stage:
             if writer is not None:
                 ref, plain_bytes = await bodies.in_lane(writer.finish, self._wrapped_key, recovery)
             elif self._held <= limits.CHUNK_BYTES:
-                ref, plain_bytes = await self._write_chunk(recovery), self._held
+                ref, plain_bytes = self._write_chunk(recovery), self._held
             else:
                 self._writer = await self._open_writer(self._held)
                 ref, plain_bytes = await bodies.in_lane(self._write_all, recovery)
@@ -235,11 +235,11 @@ class Stage:
             bucket, self._blob_id, self._blob_key, size_hint=size_hint, kind=self._kind
         )
 
-    async def _write_chunk(self, recovery: bytes) -> Ref:
+    def _write_chunk(self, recovery: bytes) -> Ref:
         pieces, self._pieces = self._pieces, []
         bodies, bucket = self._bodies, self._bucket
         self._wrapped_key = bodies.keyholder.wrap(bucket, self._blob_id, self._blob_key)
-        return await bodies.write_entry(
+        return bodies.write_entry(
             bucket,
             self._blob_id,
             self._blob_key,
@@ -576,7 +576,7 @@ class Bodies:
             created_us=self._clock.now_us(),
         )
 
-    async def write_entry(
+    def write_entry(
         self,
         bucket: BucketRecord,
         blob_id: BlobId,
@@ -588,7 +588,7 @@ class Bodies:
         recovery_sealed: bytes,
     ) -> Ref:
         """Write a blob of up to one chunk into a segment."""
-        return await blob_format.write_entry(
+        return blob_format.write_entry(
             self.blobs,
             self.place(bucket),
             blob_id,

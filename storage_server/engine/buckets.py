@@ -6,7 +6,7 @@ crash left between them, so a name is never lost and never stands for two bucket
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
@@ -50,6 +50,7 @@ from storage_server.engine.records import (
 
 _REMEMBERED_MAX: Final = 4096
 _NO_LIMITS: Final = BucketRoom()
+_NO_DOCUMENTS: Final[Mapping[str, bytes]] = {}
 
 
 class Buckets:
@@ -158,6 +159,7 @@ class Buckets:
         region: str,
         object_lock: bool,
         tags: Pairs = (),
+        documents: Mapping[str, bytes] = _NO_DOCUMENTS,
         room: BucketRoom = _NO_LIMITS,
     ) -> BucketRecord:
         """Create a bucket under a free name.
@@ -181,6 +183,7 @@ class Buckets:
             versioning=Versioning.ENABLED if object_lock else Versioning.UNVERSIONED,
             object_lock=object_lock,
             tags=tags,
+            documents=dict(documents),
             is_granted=True,
         )
         try:

@@ -8,7 +8,8 @@ Version rows continue with the fields of a listing in ASCII at places known with
 import functools
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Final, TypeVar, cast
 
@@ -21,7 +22,7 @@ from storage_server.engine.errors import Damaged, FormatTooNew
 from storage_server.engine.records import (
     Detail,
     Kind,
-    ListedVersion,
+    ListedFields,
     Usage,
     VersionRecord,
 )
@@ -31,20 +32,26 @@ FLAG_NULL: Final = 0x01
 _KNOWN_FLAGS: Final = FLAG_NULL
 
 # format, flags, seq, time | kind, order, modified, random half of the id, Last-Modified |
-# lengths of ETag, size and storage class
-_VERSION: Final = struct.Struct(">BBQQBQQ8s24sBBB")
+# ETag, size and storage class, each in a place of fixed length behind its own length
+_VERSION: Final = struct.Struct(">BBQQBQQ8s24s39p16p20p")
+_LISTED: Final = struct.Struct(">43x24s39p16p20p")
+_ETAG_BYTES_MAX: Final = 38
+_SIZE_DIGITS_MAX: Final = 15
+_CLASS_BYTES_MAX: Final = 19
 _ENVELOPE: Final = struct.Struct(">BBQQ")
 _USAGE: Final = struct.Struct(">BBQQ8Q")
 _CRC: Final = struct.Struct("<I")
 # What CRC-32 over a message and its own little-endian CRC comes to, whatever went before.
 _CRC_RESIDUE: Final = 0x2144DF1C
-_ETAG_AT: Final = _VERSION.size
 _KIND_AT: Final = 18
-_MODIFIED_AT: Final = 43
-_LENGTHS_AT: Final = 67
-# Format and flags of the rows that a listing takes as they are.
-_LISTED_FORMS: Final = frozenset({bytes((FORMAT, 0)), bytes((FORMAT, FLAG_NULL))})
-_form_of = itemgetter(slice(0, 2))
+_SOUND: Final = frozenset({_CRC_RESIDUE})
+_CRC_TABLE: Final = [crc32(bytes((byte,)), 0xFFFFFFFF) ^ 0xFFFFFFFF for byte in range(256)]
+_BY_HIGHEST: Final = {entry >> 24: byte for byte, entry in enumerate(_CRC_TABLE)}
+# Formats and flags of the rows that a listing takes as they are.
+_LISTED_FORMATS: Final = frozenset({FORMAT})
+_LISTED_FLAGS: Final = frozenset({0, FLAG_NULL})
+_format_of = itemgetter(0)
+_flags_of = itemgetter(1)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_detail = msgspec.msgpack.Decoder(Detail).decode
@@ -99,6 +106,9 @@ def encode_version(
 ) -> bytes:
     """Return the row of a version; ``id_half`` is the random half of its id, None for ``null``."""
     size = b"%d" % size_bytes
+    assert len(etag) <= _ETAG_BYTES_MAX, "an ETag is an MD5, and at most five digits of parts"
+    assert len(size) <= _SIZE_DIGITS_MAX, "no object has so many bytes"
+    assert len(storage_class) <= _CLASS_BYTES_MAX, "no storage class of S3 has a longer name"
     row = b"".join(
         (
             _VERSION.pack(
@@ -111,13 +121,10 @@ def encode_version(
                 modified_us,
                 id_half or b"",
                 iso_ms(modified_us),
-                len(etag),
-                len(size),
-                len(storage_class),
+                etag,
+                size,
+                storage_class,
             ),
-            etag,
-            size,
-            storage_class,
             detail,
         )
     )
@@ -173,14 +180,11 @@ def decode_version(row_key: bytes, row: bytes) -> VersionRecord:
             modified_us,
             half,
             _,
-            etag_len,
-            size_len,
-            class_len,
+            etag,
+            size,
+            storage_class,
         ) = _VERSION.unpack_from(row)
-        size_at = _ETAG_AT + etag_len
-        class_at = size_at + size_len
-        detail_at = class_at + class_len
-        detail = _decode_detail(memoryview(row)[detail_at:-4])
+        detail = _decode_detail(memoryview(row)[_VERSION.size : -4])
         record = VersionRecord(
             kind=Kind.OBJECT if kind == 1 else Kind(kind),
             order=order,
@@ -188,9 +192,9 @@ def decode_version(row_key: bytes, row: bytes) -> VersionRecord:
             if flags & FLAG_NULL
             else VersionId((order.to_bytes(8, "big") + half).hex()),
             modified_us=modified_us,
-            etag=row[_ETAG_AT:size_at].decode("ascii"),
-            size_bytes=int(row[size_at:class_at]),
-            storage_class=row[class_at:detail_at].decode("ascii"),
+            etag=etag.decode("ascii"),
+            size_bytes=int(size),
+            storage_class=storage_class.decode("ascii"),
             seq=seq,
             time_us=time_us,
             detail=detail,
@@ -207,36 +211,44 @@ def is_marker_row(row: bytes) -> bool:
     return row[_KIND_AT] == Kind.MARKER
 
 
-def listed(page: Iterable[tuple[bytes, bytes | None]]) -> list[ListedVersion]:
-    """Return what a listing prints of version rows, in order, without decoding the rest.
+def listed(
+    row_keys: Sequence[bytes], found: Sequence[bytes], stem: bytes = b""
+) -> tuple[list[bytes], list[ListedFields]]:
+    """Return the keys of version rows and what a listing prints of them, in order.
 
-    Folded prefixes (rows without a value) are passed over.
+    The rest of a row is not decoded. ``stem`` is what each row key begins with and is no part of.
 
     Raises:
         Damaged: A row's checksum does not fit.
         FormatTooNew: A newer program wrote it.
     """
-    entries = cast("list[tuple[bytes, bytes]]", [one for one in page if one[1] is not None])
-    if not entries:
-        return []
-    row_keys, found = zip(*entries, strict=True)
-    checksums = set(map(crc32, found, map(crc32, row_keys)))
-    if checksums != {_CRC_RESIDUE} or not _LISTED_FORMS.issuperset(map(_form_of, found)):
-        for row_key, row in entries:
-            _check(row_key, row, _KNOWN_FLAGS)
-    plain = [row_key[1:-2] for row_key in row_keys]
+    checksums = set(map(crc32, found, map(crc32, row_keys, repeat(_before(stem)))))
+    is_plain = checksums <= _SOUND and _LISTED_FORMATS.issuperset(map(_format_of, found))
+    if not is_plain or not _LISTED_FLAGS.issuperset(map(_flags_of, found)):
+        for row_key, row in zip(row_keys, found, strict=True):
+            _check(row_key[len(stem) :], row, _KNOWN_FLAGS)
+    start = len(stem) + 1
+    plain = [row_key[start:-2] for row_key in row_keys]
     if b"\x00" in b"".join(plain):
         plain = [keys.unescape(key) for key in plain]
-    return [
-        (
-            key,
-            row[_MODIFIED_AT:_LENGTHS_AT],
-            row[_ETAG_AT : (size_at := _ETAG_AT + row[_LENGTHS_AT])],
-            row[size_at : (class_at := size_at + row[_LENGTHS_AT + 1])],
-            row[class_at : class_at + row[_LENGTHS_AT + 2]],
-        )
-        for key, row in zip(plain, found, strict=True)
-    ]
+    try:
+        fields = list(map(_LISTED.unpack_from, found))
+    except struct.error as error:
+        raise Damaged("a version row is too short") from error
+    return plain, cast("list[ListedFields]", fields)
+
+
+@functools.lru_cache(maxsize=4096)
+def _before(stem: bytes) -> int:
+    """Return what a CRC-32 starts from so that it has come to nothing behind the stem.
+
+    A CRC can be run backwards: the byte that was shifted in last is told by the highest one.
+    """
+    register = 0xFFFFFFFF
+    for byte in reversed(stem):
+        at = _BY_HIGHEST[register >> 24]
+        register = ((register ^ _CRC_TABLE[at]) << 8 | at ^ byte) & 0xFFFFFFFF
+    return register ^ 0xFFFFFFFF
 
 
 def encode_usage(row_key: bytes, usage: Usage, seq: int, time_us: int) -> bytes:

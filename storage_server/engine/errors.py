@@ -5,14 +5,6 @@ class EngineError(Exception):
     """Base of all of the engine's answers; unless a subclass says else, nothing was changed."""
 
 
-class AlreadyThere(EngineError):
-    """Something with this id exists, or did: ids are never reused."""
-
-
-class NotThere(EngineError):
-    """Nothing with this id exists."""
-
-
 class BucketMissing(EngineError):
     """No live bucket has this name or id."""
 

@@ -13,7 +13,7 @@ from storage_server.engine.records import (
     VersionRecord,
 )
 
-_EMPTY: Final = ObjectPage([], [], truncated=False, next_marker=b"")
+_EMPTY: Final = ObjectPage([], [], [], truncated=False, next_marker=b"")
 
 
 class Listings:
@@ -33,14 +33,20 @@ class Listings:
         """
         if limit == 0:
             return _EMPTY
+        part = bucket_part(bucket.bucket_id)
         bound = bound_after(rows.CURRENT, prefix, delimiter, after)
-        page = await self._meta.rollup(
-            bucket_part(bucket.bucket_id),
-            RollupSpec(rows.CURRENT, prefix, delimiter, bound, limit),
-        )
+        if not delimiter:
+            start, end = keys.prefix_range(rows.CURRENT, prefix)
+            flat = await self._meta.columns(part, max(start, bound), end, limit)
+            found, fields = codec.listed(flat.keys, flat.values, flat.stem)
+            return ObjectPage(found, fields, [], flat.more, found[-1] if flat.more else b"")
+        spec = RollupSpec(rows.CURRENT, prefix, delimiter, bound, limit)
+        page = await self._meta.rollup(part, spec)
+        alone = [(row_key, row) for row_key, row in page.rows if row is not None]
+        found, fields = codec.listed([one[0] for one in alone], [one[1] for one in alone])
         prefixes = [row_key for row_key, row in page.rows if row is None]
         last = _key_of(page) if page.more else b""
-        return ObjectPage(codec.listed(page.rows), prefixes, page.more, last)
+        return ObjectPage(found, fields, prefixes, page.more, last)
 
     async def versions(
         self,

@@ -65,6 +65,19 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     last: bytes
 
 
+class Columns(msgspec.Struct, frozen=True, gc=False):
+    """Rows of a range, their keys and values apart.
+
+    Each of ``keys`` begins with ``stem``, which belongs to the driver and not to the row: cutting
+    it off a thousand keys costs as much as reading them.
+    """
+
+    stem: bytes
+    keys: list[bytes]
+    values: list[bytes]
+    more: bool
+
+
 class Later:
     """The answer of a read that would block: ask the awaiting form instead."""
 
@@ -162,6 +175,10 @@ class MetaStore(Protocol):
         self, part: Part, start: bytes, end: bytes, limit: int, *, reverse: bool = False
     ) -> Page:
         """Return up to ``limit`` rows with ``start <= key < end`` from one snapshot."""
+        ...
+
+    async def columns(self, part: Part, start: bytes, end: bytes, limit: int) -> Columns:
+        """Return what ``scan`` does, in the form that is cheapest for many rows."""
         ...
 
     async def rollup(self, part: Part, spec: RollupSpec) -> Page:

@@ -79,11 +79,16 @@ class TenantState(enum.IntEnum):
 
 
 class PrincipalKind(enum.IntEnum):
-    """What a principal is; ``ROOT`` is a tenant's root, of the form ``arn:…:root``."""
+    """What a principal is; ``ROOT`` is a tenant's root, of the form ``arn:…:root``.
+
+    A ``PROVIDER`` of web identities asks for nothing itself: its name is its issuer without
+    ``https://``, and ``trust`` says how its tokens are proven.
+    """
 
     USER = 0
     ROOT = 1
     ROLE = 2
+    PROVIDER = 3
 
 
 class OwnsAs(enum.IntEnum):
@@ -125,13 +130,15 @@ class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
     policy_ids: tuple[str, ...] = ()
     """Policies above all its principals, ceilings like AWS's SCPs; none: no ceiling."""
     public_access_block: int = 0
-    """The tenant's own flags, which hold for each of its buckets: ``BLOCK_PUBLIC_ACLS`` and so on."""
+    """The tenant's own flags for each of its buckets: ``BLOCK_PUBLIC_ACLS`` and so on."""
     default_public_access_block: int = 15
     """The flags that a new bucket starts with."""
     default_object_ownership: ObjectOwnership = ObjectOwnership.BUCKET_OWNER_ENFORCED
     revision: int = 0
     limits: dict[str, int] = {}
     """``buckets``, ``keys``, ``requests_per_s``, ``bytes_per_s`` and so on; absent: no limit."""
+    deleted: bool = False
+    """A tombstone: ids are never reused, the name may be."""
 
 
 class PrincipalRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -171,6 +178,8 @@ class PrincipalRecord(msgspec.Struct, frozen=True, array_like=True):
     deleted: bool = False
     is_admin: bool = False
     """A principal of the system tenant with the shipped global-admin policy; for display only."""
+    limits: dict[str, int] = {}
+    """A user's own, as its tenant's: ``buckets``, ``requests_per_s``, ``bytes_per_s`` and so on."""
 
 
 class CredentialRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -462,9 +471,9 @@ class VersionRecord(msgspec.Struct, frozen=True):
         return self.version_id == NULL_VERSION
 
 
-ListedVersion = tuple[bytes, bytes, bytes, bytes, bytes]
-"""One entry of a listing, in ASCII and ready to print: key, ``YYYY-MM-DDTHH:MM:SS.mmmZ``, ETag
-without quotes, decimal size, storage class. A plain tuple: a page makes a thousand of them."""
+ListedFields = tuple[bytes, bytes, bytes, bytes]
+"""What a listing prints of a key, in ASCII: ``YYYY-MM-DDTHH:MM:SS.mmmZ``, ETag without quotes,
+decimal size, storage class. A plain tuple: a page makes a thousand of them."""
 
 
 class ListedMarkerOrVersion(msgspec.Struct, frozen=True, gc=False):
@@ -478,10 +487,12 @@ class ListedMarkerOrVersion(msgspec.Struct, frozen=True, gc=False):
 class ObjectPage(msgspec.Struct, frozen=True):
     """One page of current objects, entries and prefixes in one byte order.
 
-    ``next_marker`` (a key or a prefix) continues the listing when ``truncated``.
+    ``fields`` has an entry for each of ``keys``. ``next_marker`` (a key or a prefix) continues the
+    listing when ``truncated``.
     """
 
-    versions: list[ListedVersion]
+    keys: list[bytes]
+    fields: list[ListedFields]
     prefixes: list[bytes]
     truncated: bool
     next_marker: bytes

@@ -58,7 +58,20 @@ TENANTS: Final = b"T"
 PRINCIPALS: Final = b"P"
 OWNERS: Final = b"C"
 CREDENTIALS: Final = b"K"
-EPOCH: Final = b"E"
+GROUPS: Final = b"G"
+POLICIES: Final = b"D"
+TENANT_LABELS: Final = b"I"
+"""Tenants by another of their names: ``I<kind of name><name>``."""
+LABELS: Final = b"L"
+"""Principals and groups by name within their tenant: ``L<tenant id><kind of name><name>``."""
+EPOCHS: Final = b"E"
+"""Epochs: ``E`` is the installation's, ``E<tenant id>`` a tenant's."""
+HOLDS: Final = b"H"
+"""What may do nothing while it is being taken away: ``H<tenant id>``."""
+REVOKED: Final = b"S"
+"""Sessions that were ended before their time: ``S<session id>``."""
+APPLIED: Final = b"Z"
+"""How far the control database's log is applied; its whole key."""
 BUCKET_COUNTS: Final = b"B"
 """How many buckets a tenant, and each owner in it, has: ``B<tenant id>[<canonical id>]``."""
 DROPS: Final = b"x"
@@ -100,6 +113,41 @@ def owner_row(canonical_id: CanonicalId) -> bytes:
 def credential_row(access_key_id: str) -> bytes:
     """Return the key of an access key."""
     return CREDENTIALS + access_key_id.encode()
+
+
+def group_row(group_id: str) -> bytes:
+    """Return the key of a group."""
+    return GROUPS + group_id.encode()
+
+
+def policy_row(policy_id: str) -> bytes:
+    """Return the key of a managed policy."""
+    return POLICIES + policy_id.encode()
+
+
+def tenant_label_row(label: bytes, text: str) -> bytes:
+    """Return the key under which a name of a tenant leads to it; ``label`` is a byte of kind."""
+    return TENANT_LABELS + label + text.encode()
+
+
+def label_row(tenant_id: TenantId, label: bytes, text: str) -> bytes:
+    """Return the key under which a name in a tenant leads to an id; ``label`` is a byte of kind."""
+    return LABELS + tenant_id + label + text.encode()
+
+
+def epoch_row(tenant_id: TenantId) -> bytes:
+    """Return the key of a tenant's epoch."""
+    return EPOCHS + tenant_id
+
+
+def hold_row(tenant_id: TenantId) -> bytes:
+    """Return the key of what is held in a tenant."""
+    return HOLDS + tenant_id
+
+
+def revoked_row(session_id: str) -> bytes:
+    """Return the key of a session that was ended before its time."""
+    return REVOKED + session_id.encode()
 
 
 def drop_row(bucket_id: BucketId) -> bytes:

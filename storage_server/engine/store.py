@@ -5,6 +5,7 @@ from typing import Final
 
 from storage_server.core.clock import Clock
 from storage_server.crypto.keyring import Keyring
+from storage_server.crypto.session_tokens import SessionTokens
 from storage_server.engine.blobstore import Space
 from storage_server.engine.bodies import Bodies
 from storage_server.engine.buckets import Buckets
@@ -65,6 +66,7 @@ class Store:
             self.space,
         )
         self.identity = Identity(meta, self._committer, keyholder)
+        self.session_tokens = SessionTokens(options.data_dir / "keys", keyring)
         self.grants = Grants(meta, self._committer)
         self.buckets = Buckets(meta, self._committer, keyholder, incarnation.id, self.grants)
         self.versions = Versions(meta, self._committer, self.bodies, self.grants)

@@ -1,4 +1,8 @@
-"""Key commands: answered by the jobs process over a socket, or by the command line on its own."""
+"""Commands of an administrator: typed, and answered by the jobs process over a socket.
+
+A command is one line of JSON with its name and its request, and so is the answer. Which commands
+there are is a table (``processes/administration``): adding one is a row.
+"""
 
 import asyncio
 import contextlib
@@ -6,65 +10,120 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from storage_server.core.errors import ApiError
+from storage_server.core.ids import TenantId, new_request_id
 from storage_server.processes.errors import StartError
-from storage_server.services.keys import KeyService, ListedKey, NewKey
+from storage_server.services.accounts import Accounts
+from storage_server.services.control import By
+from storage_server.services.services import Services
 
-LINE_BYTES_MAX: Final = 64 * 1024
+LINE_BYTES_MAX: Final = 256 * 1024  # the longest policy document, with every sign escaped
 REPLY_BYTES_MAX: Final = 16 * 1024 * 1024
 CONNECTIONS_MAX: Final = 8
-TIMEOUT_S: Final = 30.0
+READ_S: Final = 30.0  # how long a line may take to come, and an answer to go
 START_S: Final = 10.0
 
-Command = Literal["create", "list", "disable", "enable", "delete"]
+Wanted = TypeVar("Wanted", bound=msgspec.Struct)
+Told = TypeVar("Told", bound=msgspec.Struct)
 
 
-class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One key command. ``access_key_id`` and ``secret_key`` are empty when not given."""
-
-    command: Command
-    owner: str = ""
-    access_key_id: str = ""
-    secret_key: str = ""
+class Done(msgspec.Struct, frozen=True):
+    """The reply of a command that has nothing to tell."""
 
 
-class KeyReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of it: ``error`` is a sentence, empty on success."""
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works with: the services, and who gave it."""
+
+    services: Services
+    uid: int
+    """Whose process it was, by the kernel's word."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The services of accounts."""
+        return self.services.accounts
+
+    def tenant(self, name: str) -> TenantId:
+        """Return the id of the tenant that a command names.
+
+        Raises:
+            NoSuchEntity: There is none of this name.
+        """
+        return self.accounts.tenants.require_id(name)
+
+    def by(self) -> By:
+        """Return who the audit says it was: whoever reached the data folder, by user id."""
+        return By(source="cli", address=f"uid {self.uid}", request_id=new_request_id())
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[Wanted, Told]):
+    """One row: a name, what it is told, what it answers, and what does it."""
+
+    name: str
+    wanted: type[Wanted]
+    told: type[Told]
+    do: Callable[[Desk, Wanted], Awaitable[Told]]
+    timeout_s: float = 30.0
+
+
+Table = Mapping[str, Command[Any, Any]]
+
+
+class Refused(Exception):
+    """The command was not done: a sentence, and the code of the error behind it."""
+
+    def __init__(self, sentence: str, code: str = "") -> None:
+        """Remember the code, which decides how the program exits."""
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.code = code
+
+
+async def perform(desk: Desk, command: Command[Wanted, Told], wanted: Wanted) -> Told:
+    """Do one command.
+
+    Raises:
+        Refused: It was not done; the sentence says why.
+    """
+    try:
+        return await command.do(desk, wanted)
+    except ApiError as error:
+        raise Refused(error.sentence, error.code) from error
+
+
+# --- On the socket ----------------------------------------------------------------------------
+
+
+class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    command: str
+    wanted: msgspec.Raw
+
+
+class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``error`` is a sentence, empty on success; ``told`` is the command's own reply."""
 
     error: str = ""
-    created: NewKey | None = None
-    keys: list[ListedKey] = []
-
-
-async def answer(keys: KeyService, request: KeyRequest) -> KeyReply:
-    """Do one key command."""
-    try:
-        if request.command == "create":
-            created = await keys.create(
-                request.owner, access_key_id=request.access_key_id, secret_key=request.secret_key
-            )
-            return KeyReply(created=created)
-        if request.command == "list":
-            return KeyReply(keys=await keys.list())
-        changes = {"disable": keys.disable, "enable": keys.enable, "delete": keys.delete}
-        await changes[request.command](request.access_key_id)
-    except ApiError as error:
-        return KeyReply(error=error.sentence)
-    return KeyReply()
+    code: str = ""
+    told: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class AdminServer:
-    """Answers key commands on a Unix socket, to processes of the same user and of root only."""
+    """Answers commands on a Unix socket, to processes of the same user and of root only."""
 
-    def __init__(self, path: Path, keys: KeyService) -> None:
+    def __init__(self, path: Path, services: Services, table: Table) -> None:
         """Prepare; nothing listens yet."""
         self._path = path
-        self._keys = keys
+        self._services = services
+        self._table = table
         self._places = asyncio.Semaphore(CONNECTIONS_MAX)
         self._server: asyncio.Server | None = None
 
@@ -93,29 +152,38 @@ class AdminServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with self._places, asyncio.timeout(TIMEOUT_S):
-                reply = await self._answer_peer(reader, writer)
-                writer.write(msgspec.json.encode(reply) + b"\n")
-                await writer.drain()
+            async with self._places:
+                answer = await self._answer(reader, writer)
+                async with asyncio.timeout(READ_S):
+                    writer.write(msgspec.json.encode(answer) + b"\n")
+                    await writer.drain()
         except (TimeoutError, ConnectionError):
             return
         finally:
             writer.close()
 
-    async def _answer_peer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> KeyReply:
-        if _peer_uid(writer.get_extra_info("socket")) not in {os.geteuid(), 0}:
-            return KeyReply(error="Run this as the user that runs the server.")
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Answer:
+        uid = _peer_uid(writer.get_extra_info("socket"))
+        if uid not in {os.geteuid(), 0}:
+            return _Answer("Run this as the user that runs the server.")
         try:
-            line = await reader.readline()
-            request = msgspec.json.decode(line, type=KeyRequest)
-        except (ValueError, msgspec.MsgspecError):
-            return KeyReply(error="This command and the running server differ in version.")
-        return await answer(self._keys, request)
+            async with asyncio.timeout(READ_S):
+                asked = msgspec.json.decode(await reader.readline(), type=_Asked)
+            command = self._table[asked.command]
+            wanted = msgspec.json.decode(asked.wanted, type=command.wanted)
+        except (ValueError, KeyError, msgspec.MsgspecError):
+            return _Answer("This command and the running server differ in version.")
+        try:
+            async with asyncio.timeout(command.timeout_s):
+                told = await perform(Desk(self._services, uid), command, wanted)
+        except Refused as refused:
+            return _Answer(refused.sentence, refused.code)
+        except TimeoutError:
+            return _Answer("The server took too long and gave up: see its log, and try again.")
+        return _Answer(told=msgspec.Raw(msgspec.json.encode(told)))
 
 
-def ask(path: Path, request: KeyRequest) -> KeyReply:
+def ask(path: Path, command: Command[Wanted, Told], wanted: Wanted) -> Told:
     """Send a command to the running instance and return its answer.
 
     An instance that is just starting, or whose background process is being replaced, is given
@@ -123,11 +191,15 @@ def ask(path: Path, request: KeyRequest) -> KeyReply:
 
     Raises:
         StartError: Nobody answers on the socket.
+        Refused: The command was not done.
     """
+    asked = _Asked(command.name, msgspec.Raw(msgspec.json.encode(wanted)))
     try:
-        with _connected(path) as asking:
-            asking.sendall(msgspec.json.encode(request) + b"\n")
-            return msgspec.json.decode(_read_all(asking), type=KeyReply)
+        with _connected(path, command.timeout_s + READ_S) as asking:
+            asking.sendall(msgspec.json.encode(asked) + b"\n")
+            answer = msgspec.json.decode(_read_all(asking), type=_Answer)
+        if not answer.error:
+            return msgspec.json.decode(answer.told, type=command.told)
     except PermissionError:
         raise StartError("Run this as the user that runs the server.") from None
     except (OSError, msgspec.MsgspecError) as error:
@@ -135,13 +207,14 @@ def ask(path: Path, request: KeyRequest) -> KeyReply:
             f"The server holds the data folder but does not answer on {path} ({error}): "
             "wait until its jobs process is up, or see its log."
         ) from None
+    raise Refused(answer.error, answer.code)
 
 
-def _connected(path: Path) -> socket.socket:
+def _connected(path: Path, timeout_s: float) -> socket.socket:
     deadline_s = time.monotonic() + START_S
     while True:
         asking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        asking.settimeout(TIMEOUT_S)
+        asking.settimeout(timeout_s)
         try:
             with _short_name(path) as name:
                 asking.connect(name)

@@ -1,24 +1,28 @@
 """What the command line does on a data folder, running or stopped."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 
 from storage_server import config
+from storage_server.control_db.errors import SchemaMismatch, SqlGone
 from storage_server.core.clock import SystemClock
 from storage_server.engine import fsck
 from storage_server.engine.drivers.lmdb_writer import Faults
 from storage_server.processes import wiring
-from storage_server.processes.admin import KeyReply, KeyRequest, answer, ask
+from storage_server.processes.admin import Command, Desk, Told, Wanted, ask, perform
 from storage_server.processes.console_server import serve_console
 from storage_server.processes.datafolder import DataFolder, Layout, is_role_taken
+from storage_server.processes.errors import EXIT_CONFIG, StartError
 from storage_server.processes.jobs_server import serve_jobs
 from storage_server.processes.life import run_loop
 from storage_server.processes.lifeline import ROLE_LOCK_DESCRIPTOR, Lifeline
 from storage_server.processes.logs import LogWriter, start_logging
-from storage_server.processes.root import ShownOnce
+from storage_server.processes.root import migrate_existing
 from storage_server.processes.s3_server import serve_s3
 from storage_server.processes.serve import prepare
 from storage_server.processes.state import InstanceState
+from storage_server.services.founding import ShownOnce
 
 
 def run_role(
@@ -46,9 +50,7 @@ def run_role(
                 folder.take_role(role)
             state = InstanceState.open(folder.layout.state)
             if not lifeline.is_supervised and role != "console":
-                generated = prepare(options, folder, state)
-                if generated is not None:
-                    show_secret(generated)
+                prepare(options, folder, state, show_secret)
             if role == "s3":
                 return run_loop(serve_s3(options, folder, state, writer, lifeline, faults))
             if role == "console":
@@ -58,19 +60,20 @@ def run_role(
         writer.close()
 
 
-def do_key_command(options: config.Options, request: KeyRequest) -> KeyReply:
-    """Ask the running instance, or open the stopped folder, and return the answer.
+def do_command(options: config.Options, command: Command[Wanted, Told], wanted: Wanted) -> Told:
+    """Have the running instance do a command, or open the stopped folder for it.
 
     Raises:
         StartError: The folder can't be opened, or the instance does not answer.
+        Refused: The command was not done.
     """
     layout = Layout(options.folder.data_dir)
     if is_role_taken(layout, "jobs"):
-        return ask(layout.admin_socket, request)
+        return ask(layout.admin_socket, command, wanted)
 
-    async def do() -> KeyReply:
+    async def do() -> Told:
         async with wiring.opened(options, layout, state, SystemClock()) as graph:
-            return await answer(graph.services.keys, request)
+            return await perform(Desk(graph.services, os.geteuid()), command, wanted)
 
     with DataFolder.open(layout.root, create=False) as folder:
         state = InstanceState.open(folder.layout.state)
@@ -93,3 +96,16 @@ def check_folder(
     with DataFolder.open(options.folder.data_dir, create=False, alone=repair) as folder:
         state = InstanceState.open(folder.layout.state)
         return asyncio.run(check())
+
+
+def migrate(options: config.Options) -> None:
+    """Bring the control database to the schema of this program; one that is gone is not replaced.
+
+    Raises:
+        StartError: There is no database, or it is of a newer program.
+    """
+    url = wiring.control_db_url(options.folder, Layout(options.folder.data_dir))
+    try:
+        migrate_existing(url)
+    except (SqlGone, SchemaMismatch) as error:
+        raise StartError(f"Can't migrate the control database: {error}.", EXIT_CONFIG) from error

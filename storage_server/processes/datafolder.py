@@ -54,6 +54,11 @@ class Layout:
         return self.root / "keys"
 
     @property
+    def control_db(self) -> Path:
+        """Accounts, keys and policies, unless the settings name another database."""
+        return self.root / "control.db"
+
+    @property
     def run(self) -> Path:
         """What only lives while processes do: locks, the shared state, the admin socket."""
         return self.root / "run"
@@ -77,6 +82,16 @@ class Layout:
     def admin_socket(self) -> Path:
         """Where the command line reaches a running instance."""
         return self.run / "admin.sock"
+
+    @property
+    def denials(self) -> Path:
+        """The rings of recent refusals, one for each process that refused something."""
+        return self.run / "denials"
+
+    @property
+    def rates(self) -> Path:
+        """The shared counters of requests and bytes a second."""
+        return self.run / "rates"
 
     def role_lock(self, role: str) -> Path:
         """The lock of a role that must be single."""

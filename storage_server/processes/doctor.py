@@ -1,5 +1,6 @@
 """Checks of the machine and the installation, each with a remedy when it fails."""
 
+import asyncio
 import enum
 import fcntl
 import mmap
@@ -19,13 +20,24 @@ from typing import Final
 
 from storage_server import config
 from storage_server.core import limits
-from storage_server.processes.datafolder import Layout, file_system_of, is_role_taken
+from storage_server.core.clock import SystemClock
+from storage_server.processes import wiring
+from storage_server.processes.datafolder import (
+    DataFolder,
+    Layout,
+    file_system_of,
+    is_role_taken,
+)
 from storage_server.processes.errors import StartError
 from storage_server.processes.listening import hold_port, tls_context
+from storage_server.processes.state import InstanceState
+from storage_server.services.control import ControlUnavailable
+from storage_server.services.projection import ProjectionService, Verified
 
 FSYNC_TRIES: Final = 32
 FSYNC_SLOW_S: Final = 0.02  # a disk of its own answers in less; above it each write will be felt
 OPEN_FILES_MIN: Final = 4096
+DIFFERENCES_SHOWN: Final = 5
 YEAR_2025_S: Final = 1_735_689_600
 
 
@@ -48,7 +60,11 @@ class Finding:
 
 
 def examine(options: config.Options) -> list[Finding]:
-    """Run every check; nothing is changed but a small file that is written and removed."""
+    """Run every check.
+
+    Nothing is changed but a small file that is written and removed, and that control changes which
+    a crash cut short are finished.
+    """
     layout = Layout(options.folder.data_dir)
     is_running = is_role_taken(layout, "serve")
     place = _nearest_folder(layout.root)
@@ -59,6 +75,7 @@ def examine(options: config.Options) -> list[Finding]:
         lambda: _space(place, options.storage),
         lambda: _disk(place),
         lambda: _keys(layout),
+        lambda: _accounts(options, layout),
         _limits,
         _clock,
         lambda: _tls(options.listen),
@@ -238,6 +255,44 @@ def _keys(layout: Layout) -> Iterator[Finding]:
         )
     else:
         yield Finding(Level.OK, "keys", "readable by their owner only")
+
+
+def _accounts(options: config.Options, layout: Layout) -> Iterator[Finding]:
+    """Prove that what the data path obeys is what the control database says."""
+    if not (layout.meta / "data.mdb").exists():
+        yield Finding(Level.OK, "accounts", "none yet; they are made at first start")
+        return
+    try:
+        verified = asyncio.run(_verify(options, layout))
+    except ControlUnavailable as error:
+        yield Finding(
+            Level.FAIL,
+            "accounts",
+            error.sentence,
+            "bring the control database back; until then S3 keeps serving what is in force",
+        )
+        return
+    except StartError as error:
+        yield Finding(Level.FAIL, "accounts", str(error), "see the other findings")
+        return
+    if not verified.differences:
+        yield Finding(
+            Level.OK, "accounts", f"{verified.values_count} values, in force as they are kept"
+        )
+        return
+    shown = verified.differences[:DIFFERENCES_SHOWN]
+    rest = len(verified.differences) - len(shown)
+    more = f"; and {rest} more" if rest else ""
+    yield Finding(
+        Level.FAIL, "accounts", "; ".join(shown) + more, "run holdfast projection rebuild"
+    )
+
+
+async def _verify(options: config.Options, layout: Layout) -> Verified:
+    with DataFolder.open(layout.root, create=False) as folder:
+        state = InstanceState.open(folder.layout.state)
+        async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
+            return await ProjectionService(graph.control, graph.store.identity).verify()
 
 
 def _is_exposed(path: Path) -> bool:

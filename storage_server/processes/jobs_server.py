@@ -8,6 +8,7 @@ from storage_server.jobs.options import RunnerOptions
 from storage_server.jobs.runner import Runner
 from storage_server.processes import wiring
 from storage_server.processes.admin import AdminServer
+from storage_server.processes.administration.table import TABLE
 from storage_server.processes.datafolder import DataFolder
 from storage_server.processes.life import Life
 from storage_server.processes.lifeline import Lifeline
@@ -19,7 +20,7 @@ async def serve_jobs(
 ) -> int:
     """Run background work until told to end; return the exit code."""
     async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
-        admin = AdminServer(folder.layout.admin_socket, graph.services.keys)
+        admin = AdminServer(folder.layout.admin_socket, graph.services, TABLE)
         await admin.start()
         runner = Runner(wiring.slices(graph, state), RunnerOptions())
         running = asyncio.create_task(runner.run())

@@ -13,11 +13,13 @@ from storage_server.processes import wiring
 from storage_server.processes.datafolder import SINGLE_ROLES, DataFolder
 from storage_server.processes.errors import StartError
 from storage_server.processes.listening import address_of, hold_port, tls_context, url_of
-from storage_server.processes.root import ShownOnce, ensure_root
+from storage_server.processes.root import bootstrap, found_installation
 from storage_server.processes.state import InstanceState
 from storage_server.processes.supervisor import Hooks, Role, Supervisor
+from storage_server.services.founding import ShownOnce
 
 _LOG: Final = logging.getLogger("holdfast.serve")
+_FOR_THE_START: Final = frozenset({"root_access_key", "root_secret_key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,7 @@ def serve(
         console_holder = hold_port(options.listen.console, "console_listen")
         with holder, console_holder:
             s3_listen, console_listen = address_of(holder), address_of(console_holder)
-            generated = prepare(options, folder, state)
-            if generated is not None:
-                show_secret(generated)
+            generated = prepare(options, folder, state, show_secret, migrates=True)
             welcome = Welcome(
                 s3_url=options.console.public_s3_url or url_of(s3_listen, is_secure=is_secure),
                 console_url=options.console.public_console_url
@@ -88,14 +88,24 @@ def serve(
             return supervisor.run()
 
 
-def prepare(options: config.Options, folder: DataFolder, state: InstanceState) -> ShownOnce | None:
+def prepare(
+    options: config.Options,
+    folder: DataFolder,
+    state: InstanceState,
+    show_secret: Callable[[ShownOnce], None],
+    *,
+    migrates: bool = False,
+) -> ShownOnce | None:
     """Open the store once, recovering what a crash left, and see to the root credential.
+
+    ``migrates``: nobody else runs on the folder yet, and an older control database is brought up
+    to date.
 
     Returns:
         The root credential when it was generated now.
 
     Raises:
-        StartError: The store can't be opened, or the root settings can't be used.
+        StartError: The store can't be opened, or the root or bootstrap settings can't be used.
     """
 
     async def open_once() -> ShownOnce | None:
@@ -106,7 +116,12 @@ def prepare(options: config.Options, folder: DataFolder, state: InstanceState) -
             except EngineError as error:
                 # Nothing is lost by serving: the background process tries again.
                 _LOG.error("recovery is unfinished: %r", error)
-            return await ensure_root(graph.store.identity, options.root, clock)
+            url = wiring.control_db_url(options.folder, folder.layout)
+            generated = await found_installation(graph, url, options.root, migrates=migrates)
+            if generated is not None:
+                show_secret(generated)  # before anything else can fail: nobody sees it again
+            await bootstrap(graph, options.bootstrap)
+            return generated
 
     return asyncio.run(open_once())
 
@@ -121,7 +136,7 @@ def child_environment(
     """Return an environment that gives a child exactly this process's settings.
 
     A file that is edited later changes nothing until the whole server starts anew. The root
-    credential stays out: no child needs it.
+    credential, and what is made at the start, stay out: no child needs them.
     """
     kept = {
         name: value
@@ -129,7 +144,7 @@ def child_environment(
         if not name.startswith(config.ENVIRONMENT_PREFIX) or name.startswith(config.TEST_VARIABLES)
     }
     for row in config.SETTINGS:
-        if row.name not in {"root_access_key", "root_secret_key"}:
+        if row.name not in _FOR_THE_START and not row.target.startswith("bootstrap."):
             kept[row.variable] = settings.origins[row.name].text
     kept[config.BY_NAME["s3_listen"].variable] = str(s3_listen)
     kept[config.BY_NAME["console_listen"].variable] = str(console_listen)

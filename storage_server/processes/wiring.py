@@ -3,11 +3,12 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
 from storage_server import config
+from storage_server.control_db.session import ControlDb
 from storage_server.core.clock import Clock
 from storage_server.crypto.errors import CryptoError
 from storage_server.crypto.keyring import MasterSource
@@ -17,28 +18,46 @@ from storage_server.engine.errors import EngineError
 from storage_server.engine.options import StoreOptions
 from storage_server.engine.store import Store
 from storage_server.jobs.runner import Slice
+from storage_server.outbound.fetch import Fetcher
+from storage_server.outbound.jwks import KeySets
 from storage_server.processes.datafolder import Layout
 from storage_server.processes.errors import EXIT_CONFIG, StartError
 from storage_server.processes.state import InstanceState
 from storage_server.s3_api.access_log import as_json, as_text
 from storage_server.s3_api.app import S3Server, build_server
-from storage_server.s3_api.options import S3Options
+from storage_server.services.account_access import AccountAccessService
+from storage_server.services.accounts import Accounts
+from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
 from storage_server.services.batch_delete import BatchDeleteService
 from storage_server.services.bucket_config import BucketConfigService
+from storage_server.services.bucket_grants import BucketGrantService
+from storage_server.services.bucket_policy import BucketPolicyService
 from storage_server.services.buckets import BucketService
+from storage_server.services.control import Control, ControlUnavailable
 from storage_server.services.copies import CopyService
+from storage_server.services.cors import CorsService
 from storage_server.services.credentials import Credentials
-from storage_server.services.keys import KeyService
+from storage_server.services.denials import DenialRing
+from storage_server.services.explain import ExplainService
+from storage_server.services.iam import IamService
+from storage_server.services.identity_providers import ProviderService
 from storage_server.services.listings import ListingService
 from storage_server.services.lookups import LookupGuard
 from storage_server.services.multipart import MultipartService
 from storage_server.services.object_config import ObjectConfigService
 from storage_server.services.objects import ObjectService
-from storage_server.services.offload import Offload, make_lanes
+from storage_server.services.offload import Offload, make_control_lane, make_lanes
 from storage_server.services.options import AuthenticationOptions
 from storage_server.services.owners import Owners
+from storage_server.services.principals import Principals
+from storage_server.services.rates import Rates, opened_map
+from storage_server.services.role_trust import RoleTrust
 from storage_server.services.services import Services
+from storage_server.services.sessions import SessionService
+from storage_server.services.sts import StsService
+from storage_server.services.traffic import Traffic
+from storage_server.services.web_identity import WebIdentityService
 
 _LOG: Final = logging.getLogger("holdfast.wiring")
 
@@ -48,6 +67,7 @@ class Graph:
     """What one process opened."""
 
     store: Store
+    control: Control
     services: Services
     offload: Offload
     clock: Clock
@@ -68,20 +88,44 @@ async def opened(
     Raises:
         StartError: The store can't be opened, or failed; the sentence says why.
     """
-    lanes = make_lanes()
+    lanes, control_lane = make_lanes(), make_control_lane()
+    counting = ExitStack()
     try:
+        traffic = Traffic(_open_rates(counting, layout, clock), options.traffic)
         store = await _open_store(options, layout, state, lanes, clock, faults)
+        database = ControlDb.open(control_db_url(options.folder, layout), migrate=False)
+        control = Control(database, store.identity, clock, control_lane)
+        denials = DenialRing(layout.denials)
         try:
             offload = Offload(lanes)
-            yield Graph(store, _services(store, offload, clock, options.s3), offload, clock)
+            services = _services(store, control, offload, clock, options, denials, traffic)
+            yield Graph(store, control, services, offload, clock)
         except (EngineError, CryptoError) as error:
             raise StartError(
                 f"The store in {layout.root} failed: {str(error) or type(error).__name__}."
             ) from error
         finally:
+            denials.close()
+            await control.close()
             await store.close()
     finally:
-        lanes.shutdown(wait=True, cancel_futures=True)
+        counting.close()
+        for threads in (lanes, control_lane):
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _open_rates(counting: ExitStack, layout: Layout, clock: Clock) -> Rates:
+    try:
+        return Rates(counting.enter_context(opened_map(layout.rates, clock)), clock)
+    except OSError as error:
+        raise StartError(
+            f"Can't count requests in {layout.rates}: {error.strerror}.", EXIT_CONFIG
+        ) from None
+
+
+def control_db_url(folder: config.FolderOptions, layout: Layout) -> str:
+    """Return where the control database is."""
+    return folder.control_db_url or f"sqlite:///{layout.control_db}"
 
 
 def master_source(folder: config.FolderOptions) -> MasterSource:
@@ -116,26 +160,53 @@ async def _open_store(
         raise StartError(f"Can't open {layout.root}: {error}.", EXIT_CONFIG) from error
 
 
-def _services(store: Store, offload: Offload, clock: Clock, s3: S3Options) -> Services:
+def _services(
+    store: Store,
+    control: Control,
+    offload: Offload,
+    clock: Clock,
+    options: config.Options,
+    denials: DenialRing,
+    traffic: Traffic,
+) -> Services:
+    s3, identity = options.s3, store.identity
     authentication = AuthenticationOptions(
         region=s3.region, strict_region=s3.strict_region, sigv2_enabled=s3.sigv2_enabled
     )
     owners = Owners(store.identity, shows_names=s3.shows_display_names)
-    authorizer = Authorizer(store)
-    objects = ObjectService(store, authorizer)
+    authorizer = Authorizer(store, region=s3.region, denials=denials)
+    principals = Principals(identity)
+    accounts = Accounts.build(control, store, offload, clock)
+    acls = Acls(store.identity, authorizer, owners)
+    objects = ObjectService(store, authorizer, acls)
+    sessions = SessionService(store.session_tokens, identity, clock)
+    key_sets = KeySets(Fetcher(options.outbound), clock)
+    trust = RoleTrust(identity, s3.region)
+    credentials = Credentials(identity, clock, authentication, sessions)
     return Services(
-        credentials=Credentials(store.identity, clock, authentication),
+        accounts=accounts,
+        account_access=AccountAccessService(store.identity, accounts.tenants),
+        credentials=credentials,
         authorizer=authorizer,
-        buckets=BucketService(store, owners, region=s3.region, strict_region=s3.strict_region),
-        bucket_config=BucketConfigService(store, owners),
+        buckets=BucketService(
+            store, owners, authorizer, acls, region=s3.region, strict_region=s3.strict_region
+        ),
+        bucket_config=BucketConfigService(store, acls),
+        bucket_grants=BucketGrantService(store),
+        bucket_policy=BucketPolicyService(store, authorizer, principals),
+        cors=CorsService(store),
+        explain=ExplainService(authorizer, credentials, principals, denials, clock),
         objects=objects,
         batch_delete=BatchDeleteService(objects, authorizer),
-        object_config=ObjectConfigService(store, objects, owners),
-        copies=CopyService(store, authorizer, objects, offload),
+        object_config=ObjectConfigService(store, objects, acls),
+        copies=CopyService(store, authorizer, objects, acls, offload),
         listings=ListingService(store, owners),
-        multipart=MultipartService(store),
-        keys=KeyService(store.identity, clock),
+        multipart=MultipartService(store, acls),
         lookups=LookupGuard(clock, per_minute=s3.failed_lookups_per_minute),
+        iam=IamService(identity, authorizer, control),
+        providers=ProviderService(control, identity),
+        sts=StsService(identity, sessions, trust, WebIdentityService(identity, key_sets, clock)),
+        traffic=traffic,
     )
 
 
@@ -159,7 +230,7 @@ def s3_port(
 
 def slices(graph: Graph, state: InstanceState) -> Sequence[Slice]:
     """Return the background work, in bounded slices; one process of an instance runs them."""
-    store = graph.store
+    store, accounts = graph.store, graph.services.accounts
 
     def writing(work: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
         return _unless(state.is_read_only, work)
@@ -169,6 +240,12 @@ def slices(graph: Graph, state: InstanceState) -> Sequence[Slice]:
         Slice("drop deleted buckets", 10.0, writing(store.freeing.drop_closed)),
         Slice("sweep after dead writers", 10.0, writing(_once(store.recovery.tidy))),
         Slice("compact segments", 30.0, writing(store.compaction.run)),
+        Slice("replay projection", 5.0, writing(_controlled(_once(graph.control.replay)))),
+        Slice("delete closed tenants", 10.0, writing(_controlled(accounts.tenants.run_deletions))),
+        Slice("give on what the deleted owned", 600.0, writing(accounts.inheritance.tidy)),
+        Slice("hold limits", 600.0, writing(_controlled(accounts.quotas.settle))),
+        Slice("watch soft limits", 60.0, writing(_controlled(accounts.thresholds.watch))),
+        Slice("forget expired sessions", 60.0, writing(_forgetting(graph))),
         Slice("keep the space reserve", 1.0, _quick(store.space.refresh)),
         Slice("free killed readers", 10.0, _quick(store.reader_check)),
     )
@@ -190,6 +267,31 @@ def _once(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[bool]
 
     async def run() -> bool:
         await work()
+        return False
+
+    return run
+
+
+def _controlled(work: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+    """Return a slice that rests while the control database is out of reach.
+
+    Nobody can be changing it then either, so there is no hurry.
+    """
+
+    async def run() -> bool:
+        try:
+            return await work()
+        except ControlUnavailable:
+            return False
+
+    return run
+
+
+def _forgetting(graph: Graph) -> Callable[[], Awaitable[bool]]:
+    """Return the slice that forgets ended sessions which would be over by now."""
+
+    async def run() -> bool:
+        await graph.store.identity.forget_sessions(graph.clock.now_us())
         return False
 
     return run

@@ -1,16 +1,30 @@
 """Every operation of S3's data plane, one row each: how it is recognised and what it asks for."""
 
 import enum
+from collections.abc import Container
 
 import msgspec
 
 
 class Scope(enum.StrEnum):
-    """What the path of an operation names; the words are those of AWS's error documents."""
+    """What the path of an operation names; the words are those of AWS's error documents.
+
+    ``ACCOUNT`` are the operations of S3 Control: a header names an account, and the path a setting
+    of it, which stands as the sub-resource of the row.
+    """
 
     SERVICE = "SERVICE"
     BUCKET = "BUCKET"
     OBJECT = "OBJECT"
+    ACCOUNT = "ACCOUNT"
+
+
+class Further(msgspec.Struct, frozen=True):
+    """One more action that a request must be allowed when it carries ``header`` (empty: always)."""
+
+    header: str
+    action: str
+    version_action: str = ""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +34,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     rows that share method, scope and sub-resource, one with a ``header`` or ``selector`` (a
     request header or query name that must be there) goes before the one without.
     ``query`` are the further names the operation reads. ``action`` is what the caller must be
-    allowed; ``version_action`` takes its place when the request names a version. ``is_per_key``:
-    the service asks for each key in the body, and a refused one is an entry of the reply.
+    allowed; ``version_action`` takes its place when the request names a version, and ``further``
+    are asked besides. ``is_per_key``: the service asks for each key in the body, and a refused one
+    is an entry of the reply. ``is_asked_late``: what is asked for stands in the body, so the
+    handler asks when it has read that; somebody must have signed. ``is_anonymous``: a policy or
+    list may let anyone do it; the other rows take signed requests only. ``is_listing``: its
+    parameters say what is listed.
     """
 
     name: str
@@ -34,13 +52,81 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: frozenset[str] = frozenset()
     version_action: str = ""
     is_per_key: bool = False
+    is_asked_late: bool = False
+    is_anonymous: bool = False
+    is_listing: bool = False
+    further: tuple[Further, ...] = ()
 
     def action_of(self, version_id: str | None) -> str:
         """Return the IAM action, given the version that the request names (None: none)."""
-        return self.version_action if self.version_action and version_id else self.action
+        if version_id is None or not self.version_action:
+            return self.action
+        return self.version_action
+
+    def further_actions(self, headers: Container[str], version_id: str | None) -> list[str]:
+        """Return what else must be allowed, given the headers' lower-case names; each once."""
+        asked = [
+            further.version_action
+            if further.version_action and version_id is not None
+            else further.action
+            for further in self.further
+            if not further.header or further.header in headers
+        ]
+        return list(dict.fromkeys(asked)) if asked else asked
 
 
-_SERVICE, _BUCKET, _OBJECT = Scope.SERVICE, Scope.BUCKET, Scope.OBJECT
+# What a request that makes an object asks for besides, and what the answer may give away: an
+# If-Match tells whether the ETag is right, so it needs the right to read.
+# Source: S3 API Reference, PutObject and CopyObject, "Permissions"; S3 User Guide, "How to prevent
+# object overwrites with conditional writes".
+_IF_MATCH = Further("if-match", "s3:GetObject")
+_NEW_OBJECT = (
+    *(
+        Further(header, "s3:PutObjectAcl")
+        for header in (
+            *("x-amz-acl", "x-amz-grant-full-control", "x-amz-grant-read"),
+            *("x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp"),
+        )
+    ),
+    Further("x-amz-tagging", "s3:PutObjectTagging"),
+    Further("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+    Further("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
+    Further("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+    _IF_MATCH,
+)
+_BYPASS = Further("x-amz-bypass-governance-retention", "s3:BypassGovernanceRetention")
+
+# What a policy or an access control list may open to anyone. Everything else needs a signature:
+# copies and multipart uploads as on AWS, configuration because nobody has a reason to open it.
+_ANONYMOUS = frozenset(
+    {
+        *("HeadBucket", "ListObjects", "ListObjectsV2", "ListObjectVersions"),
+        *("ListMultipartUploads", "GetBucketLocation", "GetBucketAcl", "GetBucketVersioning"),
+        *("GetObject", "HeadObject", "GetObjectAttributes", "GetObjectTagging", "GetObjectAcl"),
+        *("PutObject", "DeleteObject", "DeleteObjects", "PostObject"),
+        *("OptionsBucket", "OptionsObject"),
+    }
+)
+_LISTING = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"})
+_ASKED_LATE = frozenset({"ListBuckets", "CreateBucket", "PutObjectTagging", "PutBucketTagging"})
+_FURTHER: dict[str, tuple[Further, ...]] = {
+    "PutObject": _NEW_OBJECT,
+    "CopyObject": _NEW_OBJECT,
+    "PostObject": _NEW_OBJECT,
+    "CreateMultipartUpload": _NEW_OBJECT,
+    "CompleteMultipartUpload": (_IF_MATCH,),
+    "RenameObject": (_IF_MATCH,),
+    "DeleteObject": (
+        _BYPASS,
+        _IF_MATCH,
+        Further("x-amz-if-match-last-modified-time", "s3:GetObject"),
+        Further("x-amz-if-match-size", "s3:GetObject"),
+    ),
+    "PutObjectRetention": (_BYPASS,),
+    "GetObjectAttributes": (Further("", "s3:GetObject", "s3:GetObjectVersion"),),
+}
+
+_SERVICE, _BUCKET, _OBJECT, _ACCOUNT = Scope
 _PAGE = "delimiter encoding-type prefix"
 _RESPONSE = (
     "response-cache-control response-content-disposition response-content-encoding"
@@ -72,6 +158,10 @@ def _op(
         query=frozenset(query.split()) | ({"versionId"} if version_action else frozenset()),
         version_action=version_action,
         is_per_key=is_per_key,
+        is_asked_late=name in _ASKED_LATE,
+        is_anonymous=name in _ANONYMOUS,
+        is_listing=name in _LISTING,
+        further=_FURTHER.get(name, ()),
     )
 
 
@@ -92,6 +182,28 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3express:ListAllMyDirectoryBuckets",
         "max-directory-buckets",
         query="continuation-token",
+    ),
+    # --- Accounts (S3 Control)
+    _op(
+        "GetAccountPublicAccessBlock",
+        "GET",
+        _ACCOUNT,
+        "s3:GetAccountPublicAccessBlock",
+        "publicAccessBlock",
+    ),
+    _op(
+        "PutAccountPublicAccessBlock",
+        "PUT",
+        _ACCOUNT,
+        "s3:PutAccountPublicAccessBlock",
+        "publicAccessBlock",
+    ),
+    _op(
+        "DeleteAccountPublicAccessBlock",
+        "DELETE",
+        _ACCOUNT,
+        "s3:PutAccountPublicAccessBlock",
+        "publicAccessBlock",
     ),
     # --- Buckets
     _op("CreateBucket", "PUT", _BUCKET, "s3:CreateBucket"),
@@ -650,3 +762,4 @@ SUBRESOURCES: frozenset[str] = frozenset(
 """The closed list of query names that select an operation."""
 
 assert len(BY_NAME) == len(OPERATIONS), "an operation is declared twice"
+assert BY_NAME.keys() >= _ANONYMOUS | _LISTING | _ASKED_LATE | _FURTHER.keys(), "no such operation"

@@ -6,7 +6,9 @@ from storage_server.s3.errors import InvalidArgument, MethodNotAllowed, NotImple
 from storage_server.s3.operations import OPERATIONS, SUBRESOURCES, Operation, Scope
 from storage_server.s3.request import RequestHead
 
-_SERVICE, _BUCKET, _OBJECT = Scope.SERVICE, Scope.BUCKET, Scope.OBJECT
+_SERVICE, _BUCKET, _OBJECT, _ACCOUNT = Scope
+_CONTROL_HEADER = "x-amz-account-id"
+_CONTROL_PATH = "/v20180820/configuration/"
 _READS = frozenset({"GET", "HEAD"})
 _SIGNING_NAMES = frozenset({"AWSAccessKeyId", "Signature", "Expires"})
 _FREE_PREFIXES = ("x-", "X-Amz-")  # x-id, hoisted headers, SigV4's own parameters
@@ -27,7 +29,8 @@ _CANDIDATES = _candidates()
 def match(head: RequestHead) -> Operation:
     """Return the operation that the head asks for.
 
-    A row is chosen by method, path and sub-resource; hoisted ``x-amz-*`` parameters count as
+    A row is chosen by method, path and sub-resource, and in S3 Control by a setting that the path
+    names; hoisted ``x-amz-*`` parameters count as
     headers. Query names that the row does not read are ignored when reading and refused when
     writing, so that no request changes or deletes more than its sender meant.
 
@@ -38,6 +41,8 @@ def match(head: RequestHead) -> Operation:
         InvalidArgument: Two sub-resources at once, or a write with a version id where none is
             taken.
     """
+    if _CONTROL_HEADER in head.headers:
+        return _match_control(head)
     # A preflight asks about another request, whose query it carries.
     method, query = head.method, {} if head.method == "OPTIONS" else head.query
     scope = _OBJECT if head.key else _BUCKET if head.bucket else _SERVICE
@@ -49,6 +54,19 @@ def match(head: RequestHead) -> Operation:
     if query and method not in _READS:
         _refuse_unread(operation, query)
     return operation
+
+
+def _match_control(head: RequestHead) -> Operation:
+    """Return the operation on an account that the head asks for: only S3 Control names one."""
+    setting = head.raw_path.removeprefix(_CONTROL_PATH)
+    if setting == head.raw_path:
+        raise NotImplementedByServer(Header=_CONTROL_HEADER)
+    candidates = _CANDIDATES.get((head.method, _ACCOUNT, setting))
+    if candidates is None:
+        raise _no_row(head.method, _ACCOUNT, setting)
+    if head.query and head.method not in _READS:
+        _refuse_unread(candidates[0], head.query)
+    return candidates[0]
 
 
 def _subresource(query: Iterable[str]) -> str:

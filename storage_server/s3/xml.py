@@ -94,8 +94,9 @@ class Element:
 class _Builder:
     """Receives expat's events and builds the tree within its bounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str) -> None:
         self.root: Element | None = None
+        self._namespace = namespace
         self._open: list[Element] = []
         self._texts: list[list[str]] = []
         self._count = 0
@@ -104,7 +105,7 @@ class _Builder:
         namespace, _, name = full_name.rpartition(_SEPARATOR)
         self._count += 1
         if (
-            namespace not in _NAMESPACES
+            (namespace not in _NAMESPACES and namespace != self._namespace)
             or len(self._open) >= limits.XML_DEPTH_MAX
             or self._count > limits.XML_ELEMENTS_MAX
         ):
@@ -130,11 +131,13 @@ class _Builder:
         self._texts[-1].append(text)
 
 
-def parse(body: bytes, root: str, *, size_max: int = limits.XML_BYTES_MAX) -> Element:
+def parse(
+    body: bytes, root: str, *, size_max: int = limits.XML_BYTES_MAX, namespace: str = NAMESPACE
+) -> Element:
     """Return the document's root element, which must have the name ``root``.
 
-    Elements may stand in S3's namespace or in none. There is no way to declare an entity, to
-    fetch anything, or to nest deeper than ``XML_DEPTH_MAX``.
+    Elements may stand in S3's namespace, in ``namespace`` or in none. There is no way to declare
+    an entity, to fetch anything, or to nest deeper than ``XML_DEPTH_MAX``.
 
     Raises:
         MissingRequestBodyError: The body is empty.
@@ -146,7 +149,7 @@ def parse(body: bytes, root: str, *, size_max: int = limits.XML_BYTES_MAX) -> El
         raise MissingRequestBodyError
     if len(body) > size_max:
         raise MaxMessageLengthExceeded(MaxMessageLengthBytes=size_max)
-    builder = _Builder()
+    builder = _Builder(namespace)
     # Decoded here, because expat trusts a byte order mark, or the zeros that UTF-16 has beside
     # its ASCII, more than the encoding it was given; a declaration of another one is refused too.
     try:
@@ -236,11 +239,8 @@ def wrap(name: bytes, content: bytes) -> bytes:
     return b"<%b>%b</%b>" % (name, content, name)
 
 
-def document(root: bytes, *content: bytes) -> bytes:
-    """Return a whole document in S3's namespace, its content given in pieces."""
+def document(root: bytes, *content: bytes, namespace: str = NAMESPACE) -> bytes:
+    """Return a whole document in S3's namespace, or another, its content given in pieces."""
     # Joined once, not formatted: copies of a large listing cost more than rendering its rows.
-    start = b'%b<%b xmlns="%b">' % (DECLARATION, root, _NAMESPACE_BYTES)
+    start = b'%b<%b xmlns="%b">' % (DECLARATION, root, namespace.encode())
     return b"".join((start, *content, b"</%b>" % root))
-
-
-_NAMESPACE_BYTES = NAMESPACE.encode()

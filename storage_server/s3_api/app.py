@@ -16,7 +16,7 @@ from storage_server.s3 import errors
 from storage_server.s3.reply import Reply
 from storage_server.s3_api.access_log import AccessLog, Line, Render, as_json
 from storage_server.s3_api.draining import DrainingServer
-from storage_server.s3_api.handlers import TABLE
+from storage_server.s3_api.handlers import QUERY_TABLE, TABLE
 from storage_server.s3_api.options import S3Options
 from storage_server.s3_api.pipeline import Incoming, Pipeline, Trace
 from storage_server.s3_api.proxy_header import ProxyHeader
@@ -54,7 +54,7 @@ def build_server(
     ``write_log`` takes access lines as ``render_line`` makes them, several at once. Call it from
     the loop that will serve.
     """
-    pipeline = Pipeline(services, TABLE, options, offload, is_ready)
+    pipeline = Pipeline(services, TABLE, options, offload, is_ready, QUERY_TABLE)
     return S3Server(Exchange(pipeline, options, AccessLog(write_log, render_line), clock))
 
 

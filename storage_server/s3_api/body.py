@@ -23,6 +23,7 @@ from storage_server.s3.payload import (
 )
 from storage_server.s3.sigv4 import ChunkSigner
 from storage_server.services.offload import Offload
+from storage_server.services.traffic import Pacer
 
 BUFFER_BYTES = limits.MIB
 # Below this, hashing on the loop costs less than the hop to a thread and back.
@@ -115,6 +116,7 @@ class RequestBody:
         buffers: BodyBuffers,
         offload: Offload,
         idle_s: float,
+        pacer: Pacer | None = None,
     ) -> None:
         """Prepare; ``before_read`` is called once, when the first byte is asked for."""
         self._source = source
@@ -124,6 +126,7 @@ class RequestBody:
         self._buffers = buffers
         self._offload = offload
         self._idle_s = idle_s
+        self._pacer = pacer
         self._verifier: PayloadVerifier | None = None
         self._wanted: tuple[str, Accumulator] | None = None
         self._facts: PayloadFacts | None = None
@@ -271,13 +274,16 @@ class RequestBody:
         piece = await self._source.read(BUFFER_BYTES, self._idle_s)
         if piece is None:
             raise errors.RequestTimeout
+        if self._pacer is not None:
+            await self._pacer.let_pass(len(piece))
         return piece
 
     # --- Long bodies -------------------------------------------------------------------------
 
     async def _long(self, verifier: PayloadVerifier) -> AsyncGenerator[memoryview | bytes, None]:
         while piece := await self._read():
-            buffer = self._buffers.take()
+            # A slow body must not keep a buffer from others: it goes on piece by piece.
+            buffer = self._buffers.take() if self._pacer is None else None
             try:
                 raw = memoryview(piece) if buffer is None else await self._fill(buffer, piece)
                 if self._plan.framing is Framing.PLAIN:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from storage_server.core.ids import RequestId, new_request_id
 from storage_server.s3 import checksums, errors, xml
 from storage_server.s3.cors import ConsoleOrigin
-from storage_server.s3.operations import Operation
+from storage_server.s3.messages.query_api import is_query
+from storage_server.s3.operations import Operation, Scope
 from storage_server.s3.payload import PayloadPlan, plan_payload
 from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
@@ -18,22 +19,31 @@ from storage_server.s3.sigv4 import UNSIGNED_PAYLOAD, ChunkSigner
 from storage_server.s3_api.body import NO_BODY, BodyBuffers, RequestBody, Source
 from storage_server.s3_api.call import Call, Handler
 from storage_server.s3_api.options import S3Options
+from storage_server.s3_api.query import QueryHandler, answer_query
 from storage_server.s3_api.request_head import HeadReader, RawHeaders
-from storage_server.services.actor import ANONYMOUS, Actor, Bucket
+from storage_server.services.actor import ANONYMOUS, Bucket
 from storage_server.services.credentials import Authenticated
+from storage_server.services.lookups import DeniedElsewhere
 from storage_server.services.offload import Offload
+from storage_server.services.payment import CHARGED, is_charged, require_payer
 from storage_server.services.services import Services
 
 _log = logging.getLogger("storage_server.s3_api")
 
 # These prove their sender in a form, or have none by design (a browser's preflight).
 _OWN_AUTHENTICATION = frozenset({"PostObject", "OptionsBucket", "OptionsObject"})
+# What is missing there may be in another bucket, whose readers the service asks about.
+_ELSEWHERE = frozenset({"CopyObject", "UploadPartCopy", "PostObject"})
 # The length of these bodies must be said; other operations take a missing length for nothing.
 _NEEDS_LENGTH = frozenset({"PutObject", "UploadPart", "PostObject"})
 _METHODS_WITH_BODY = frozenset({"PUT", "POST"})
 _XML = ("Content-Type", "application/xml")
 _TEXT = ("Content-Type", "text/plain")
 _HEALTH_BUCKET = "-"
+_EXPECTED_OWNER = "x-amz-expected-bucket-owner"
+_WITHOUT_BUCKET = frozenset({Scope.SERVICE, Scope.ACCOUNT})
+_NO_QUERIES: Mapping[str, QueryHandler] = {}
+_ERRORS = 400  # the first status that is none of success
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ class Incoming:
 class Trace:
     """What became known of a request on its way: for the reply's head and the access log."""
 
-    __slots__ = ("actor", "error", "head", "operation", "request_id")
+    __slots__ = ("actor", "bucket", "error", "head", "operation", "request_id")
 
     def __init__(self) -> None:
         """Begin with the request's new id."""
@@ -60,6 +70,7 @@ class Trace:
         self.head: RequestHead | None = None
         self.operation = ""
         self.actor = ANONYMOUS
+        self.bucket: Bucket | None = None
         self.error = ""
 
 
@@ -73,8 +84,10 @@ class Pipeline:
         options: S3Options,
         offload: Offload,
         is_ready: Callable[[], bool],
+        queries: Mapping[str, QueryHandler] = _NO_QUERIES,
     ) -> None:
-        """Serve the operations of ``table``; the others answer 501."""
+        """Serve the operations of ``table``, the others answer 501; and IAM's and STS's actions."""
+        self._queries = queries
         self._services = services
         self._table = table
         self._heads = HeadReader(options)
@@ -91,10 +104,26 @@ class Pipeline:
             ConnectionError: The client is gone, and there is nobody to reply to.
         """
         reply = await self._answer_or_tell(incoming, trace)
-        console, head = self._console, trace.head
-        if console is not None and head is not None and console.is_asking(head):
-            return replace(reply, headers=(*reply.headers, *console.reply_headers(head)))
-        return reply
+        added = self._added_headers(reply, trace)
+        return replace(reply, headers=(*reply.headers, *added)) if added else reply
+
+    def _added_headers(self, reply: Reply, trace: Trace) -> tuple[tuple[str, str], ...]:
+        """Return what a bucket's settings add to a reply, be it a success or an error."""
+        head, console = trace.head, self._console
+        if head is None:
+            return ()
+        if console is not None and console.is_asking(head):
+            return console.reply_headers(head)
+        bucket = trace.bucket
+        if bucket is None and "origin" in head.headers and head.bucket:
+            # A page is to learn why its request failed, however early that was.
+            bucket = self._services.authorizer.find_bucket(head.bucket)
+        if bucket is None or not bucket.documents or head.method == "OPTIONS":
+            return ()
+        added = self._services.cors.reply_headers(bucket, head)
+        if reply.status < _ERRORS and is_charged(trace.actor, bucket):
+            added += (CHARGED,)
+        return added
 
     async def _answer_or_tell(self, incoming: Incoming, trace: Trace) -> Reply:
         try:
@@ -140,6 +169,8 @@ class Pipeline:
         trace.head = head
         if head.bucket == _HEALTH_BUCKET and not head.is_virtual_hosted:
             return self._health(head)
+        if is_query(head.method, head.bucket, head.key, head.header("content-type")):
+            return await self._answer_query(incoming, head, trace)
         operation = match(head)
         trace.operation = operation.name
         handler = self._table.get(operation.name)
@@ -149,59 +180,83 @@ class Pipeline:
             console = self._console if head.method == "OPTIONS" else None
             if console is not None and console.is_asking(head):
                 return Reply(200, console.preflight_headers(head))
-            sender = Authenticated(Actor(request_id=trace.request_id), head, UNSIGNED_PAYLOAD)
-            bucket: Bucket | None = self._services.authorizer.require_bucket(head.bucket)
+            nobody = self._services.credentials.anonymous(head, trace.request_id)
+            sender = Authenticated(nobody, head, UNSIGNED_PAYLOAD)
+            found = self._services.authorizer.require_bucket(head.bucket)
+            self._services.authorizer.require_owner(head.headers.get(_EXPECTED_OWNER), found)
+            bucket: Bucket | None = found
+            trace.bucket = bucket
         else:
             sender = self._services.credentials.authenticate(head, trace.request_id)
             trace.actor = sender.actor
-            bucket = self._admit(operation, sender)
-        if head.method not in _METHODS_WITH_BODY:
-            return await handler(
-                Call(
-                    sender.head,
-                    operation,
-                    sender.actor,
-                    trace.request_id,
-                    NO_BODY,
-                    self._services,
-                    bucket,
-                )
-            )
-        plan = _plan(operation, sender)
-        body = self._body(incoming, plan, sender.signer)
+            bucket = await self._admit(operation, sender, trace)
+        body: RequestBody | None = None
+        if head.method in _METHODS_WITH_BODY:
+            body = self._body(incoming, _plan(operation, sender), sender.signer)
+        call = Call(
+            sender.head,
+            operation,
+            sender.actor,
+            trace.request_id,
+            NO_BODY if body is None else body,
+            self._services,
+            bucket,
+        )
         try:
-            return await handler(
-                Call(
-                    sender.head,
-                    operation,
-                    sender.actor,
-                    trace.request_id,
-                    body,
-                    self._services,
-                    bucket,
-                )
-            )
+            return await handler(call)
+        except (errors.NoSuchKey, errors.NoSuchVersion) as error:
+            if bucket is None or operation.name in _ELSEWHERE:
+                raise
+            missing = await self._services.authorizer.as_missing(sender.actor, bucket, error)
+            raise missing from error
+        finally:
+            if body is not None:
+                await body.close()
+
+    async def _answer_query(self, incoming: Incoming, head: RequestHead, trace: Trace) -> Reply:
+        """Answer a form of IAM or STS: its body is read first, because it is what is signed."""
+        length = {name: text for name, text in head.headers.items() if name == "content-length"}
+        plan = plan_payload(length, UNSIGNED_PAYLOAD)
+        body = self._body(incoming, plan, None)
+        try:
+            return await answer_query(head, body, self._services, self._queries, trace)
         finally:
             await body.close()
 
-    def _admit(self, operation: Operation, sender: Authenticated) -> Bucket | None:
+    async def _admit(
+        self, operation: Operation, sender: Authenticated, trace: Trace
+    ) -> Bucket | None:
         """Return the bucket of the path when the sender may do the operation there.
 
         Raises:
             NoSuchBucket: There is none.
             AccessDenied: The sender may not.
         """
-        head, authorizer = sender.head, self._services.authorizer
-        if not head.bucket or operation.name == "CreateBucket":
-            authorizer.require(sender.actor, operation.action, None)
+        head, actor, authorizer = sender.head, sender.actor, self._services.authorizer
+        if operation.scope in _WITHOUT_BUCKET or operation.name == "CreateBucket":
+            if operation.is_asked_late:
+                authorizer.require_somebody(actor)
+            else:
+                authorizer.require_service(actor, operation.action, "*")
             return None
-        bucket = authorizer.require_bucket(head.bucket)
-        if operation.is_per_key:
-            authorizer.require_somebody(sender.actor)
-        else:
-            action = operation.action_of(head.query.get("versionId"))
-            authorizer.require(sender.actor, action, bucket, head.key)
-        authorizer.require_owner(head.headers.get("x-amz-expected-bucket-owner"), bucket)
+        bucket = trace.bucket = authorizer.require_bucket(head.bucket)
+        if actor.principal is None and not operation.is_anonymous:
+            raise DeniedElsewhere
+        if not operation.is_per_key and not operation.is_asked_late:
+            version_id = head.query.get("versionId")
+            await authorizer.require(
+                actor,
+                operation.action_of(version_id),
+                bucket,
+                head.key,
+                version_id=version_id,
+                is_listing=operation.is_listing,
+            )
+            if operation.further:
+                for action in operation.further_actions(head.headers, version_id):
+                    await authorizer.require(actor, action, bucket, head.key, version_id=version_id)
+        authorizer.require_owner(head.headers.get(_EXPECTED_OWNER), bucket)
+        require_payer(actor, bucket, head.headers)
         return bucket
 
     def _body(

@@ -6,6 +6,7 @@ The server library's own response objects cost half as much again as the whole o
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp.web import BaseRequest
 
 from storage_server.core.ids import RequestId
 from storage_server.s3.reply import Reply, ReplyBody
+from storage_server.services.traffic import Pacer
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
@@ -112,8 +114,9 @@ async def write_reply(
     *,
     with_body: bool,
     stall_s: float,
+    pacer: Pacer | None = None,
 ) -> int:
-    """Send head and body; return the number of body bytes sent.
+    """Send head and body, no faster than a pacer allows; return the number of body bytes sent.
 
     Raises:
         ConnectionError: The client is gone.
@@ -123,6 +126,8 @@ async def write_reply(
         if not with_body or not body:
             transport.write(head)
             return 0
+        if pacer is not None:
+            await pacer.let_pass(len(body))
         if len(body) <= _JOINED_BYTES_MAX:
             transport.write(head + body)
         else:
@@ -134,14 +139,18 @@ async def write_reply(
     if not with_body:
         transport.write(head)
         return 0
-    return await _write_stream(transport, writer, head, body, stall_s)
+    views = aiter(body) if pacer is None else pacer.paced(aiter(body))
+    sent_bytes = await _write_stream(transport, writer, head, views, stall_s)
+    if sent_bytes != body.length:
+        raise ConnectionAbortedError
+    return sent_bytes
 
 
 async def _write_stream(
     transport: asyncio.WriteTransport,
     writer: AbstractStreamWriter,
     head: bytes,
-    body: ReplyBody,
+    views: AsyncIterator[memoryview | bytes],
     stall_s: float,
 ) -> int:
     transport.write(head)
@@ -151,7 +160,7 @@ async def _write_stream(
     transport.set_write_buffer_limits(high=0)
     sent_bytes = 0
     try:
-        async for view in body:
+        async for view in views:
             if transport.is_closing():
                 raise ConnectionResetError
             transport.write(view)
@@ -160,8 +169,6 @@ async def _write_stream(
                 await writer.drain()
     finally:
         transport.set_write_buffer_limits(high=high, low=low)
-    if sent_bytes != body.length:
-        raise ConnectionAbortedError
     return sent_bytes
 
 

@@ -6,9 +6,12 @@ from storage_server.core import limits
 from storage_server.engine.records import BucketRecord
 from storage_server.s3 import errors
 from storage_server.s3.messages.batch_delete import DeletedObject, ObjectToDelete
+from storage_server.s3.preconditions import NO_WRITE_CONDITIONS
 from storage_server.services.actor import Actor
 from storage_server.services.authorize import Authorizer
 from storage_server.services.objects import ObjectService
+
+_BYPASS = "x-amz-bypass-governance-retention"
 
 
 class BatchDeleteService:
@@ -38,14 +41,29 @@ class BatchDeleteService:
     async def _delete_one(
         self, actor: Actor, bucket: BucketRecord, wanted: ObjectToDelete
     ) -> DeletedObject:
-        action = "s3:DeleteObjectVersion" if wanted.version_id else "s3:DeleteObject"
         try:
             if len(wanted.key.encode()) > limits.KEY_BYTES_MAX:
                 raise errors.KeyTooLongError
-            self._authorizer.require(actor, action, bucket, wanted.key)
+            await self._require(actor, bucket, wanted)
             deleted = await self._objects.delete(
                 actor, bucket, wanted.key, wanted.version_id, wanted.conditions
             )
         except errors.S3Error as error:
-            return DeletedObject(wanted, error=error)
+            shown = await self._authorizer.as_missing(actor, bucket, error)
+            return DeletedObject(wanted, error=shown)
         return DeletedObject(wanted, deleted.version_id, is_marker=deleted.is_marker)
+
+    async def _require(self, actor: Actor, bucket: BucketRecord, wanted: ObjectToDelete) -> None:
+        """Return when the actor may do to this key what a DeleteObject of it would need.
+
+        Raises:
+            AccessDenied: It may not.
+        """
+        key, version_id = wanted.key, wanted.version_id
+        asked = ["s3:DeleteObject" if version_id is None else "s3:DeleteObjectVersion"]
+        if actor.facts.header(_BYPASS) is not None:
+            asked.append("s3:BypassGovernanceRetention")
+        if wanted.conditions is not NO_WRITE_CONDITIONS:
+            asked.append("s3:GetObject")  # the answer tells whether the condition holds
+        for action in asked:
+            await self._authorizer.require(actor, action, bucket, key, version_id=version_id)

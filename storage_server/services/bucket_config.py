@@ -1,4 +1,7 @@
-"""Settings of a bucket: versioning, tags and access control."""
+"""Settings of a bucket: versioning, tags, lists, ownership, public access and who pays."""
+
+from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -6,28 +9,38 @@ from storage_server.engine.errors import VersioningForbids
 from storage_server.engine.records import BucketRecord, Pairs, Usage, Versioning
 from storage_server.engine.store import Store
 from storage_server.s3 import errors
+from storage_server.s3.messages.acl import RequestedAcl, ShownGrant
 from storage_server.s3.messages.pages import Owner
+from storage_server.services.acl import Acls
+from storage_server.services.bucket_documents import (
+    ABAC,
+    ACL,
+    OWNERSHIP,
+    PAYMENT,
+    PUBLIC_ACCESS_BLOCK,
+    Changed,
+    change_documents,
+    set_document,
+)
 from storage_server.services.engine_errors import translated
-from storage_server.services.owners import Owners
+from storage_server.services.ownership import ENFORCED, own_controls
+from storage_server.services.public_access import encode_flags, own_flags
 
+_ENABLED: Final = b"Enabled"
 _STATUSES = {Versioning.ENABLED: "Enabled", Versioning.SUSPENDED: "Suspended"}
 
 
 class BucketConfigService:
     """Settings of buckets that the caller resolved and was admitted to."""
 
-    def __init__(self, store: Store, owners: Owners) -> None:
+    def __init__(self, store: Store, acls: Acls) -> None:
         """Work on a store."""
         self._store = store
-        self._owners = owners
+        self._acls = acls
 
     def versioning_status(self, bucket: BucketRecord) -> str | None:
         """Return ``Enabled`` or ``Suspended``, or None when versioning was never enabled."""
         return _STATUSES.get(bucket.versioning)
-
-    def owner_now(self, bucket: BucketRecord) -> Owner:
-        """Return who owns the bucket, and with it everything in it."""
-        return self._owners.find_now(bucket.owner)
 
     async def set_versioning(self, bucket: BucketRecord, *, is_enabled: bool) -> None:
         """Enable versioning, or suspend it: what was kept stays.
@@ -72,11 +85,88 @@ class BucketConfigService:
         with translated(BucketName=bucket.name):
             await self._store.buckets.update(bucket, change)
 
-    def require_default_acl(self, bucket: BucketRecord, canonical_id: str | None) -> None:
-        """Accept an access control list that says what is the case anyway.
+    # --- Access control list -----------------------------------------------------------------
+
+    def acl_now(self, bucket: BucketRecord) -> tuple[Owner, Sequence[ShownGrant]]:
+        """Return the bucket's owner and to whom it grants what."""
+        return self._acls.of_bucket_now(bucket)
+
+    async def set_acl(self, bucket: BucketRecord, asked: RequestedAcl) -> None:
+        """Replace the bucket's list.
 
         Raises:
-            NotImplementedByServer: It names another owner than the bucket's.
+            AccessControlListNotSupported: Ownership is enforced and the list says otherwise.
+            AccessDenied: The list is public, and public lists are blocked; or it names another
+                owner.
+            S3Error: A grantee cannot be resolved.
         """
-        if canonical_id is not None and canonical_id != bucket.owner:
-            raise errors.NotImplementedByServer
+        known = await self._acls.resolved(bucket.tenant_id, asked)
+        await change_documents(
+            self._store, bucket, lambda before: {ACL: self._acls.of_bucket(before, known)}
+        )
+
+    # --- Ownership of objects ----------------------------------------------------------------
+
+    def ownership(self, bucket: BucketRecord) -> str:
+        """Return who owns what others write here, in S3's word.
+
+        Raises:
+            OwnershipControlsNotFoundError: The bucket leaves that to its tenant's default.
+        """
+        word = own_controls(bucket)
+        if word is None:
+            raise errors.OwnershipControlsNotFoundError(BucketName=bucket.name)
+        return word.decode()
+
+    async def set_ownership(self, bucket: BucketRecord, ownership: str | None) -> None:
+        """Say who owns what others write here; None leaves it to the tenant's default.
+
+        Raises:
+            InvalidBucketAclWithObjectOwnership: The bucket's list grants something to others,
+                which enforced ownership would silently take away.
+        """
+        word = None if ownership is None else ownership.encode()
+
+        def decide(before: BucketRecord) -> Changed:
+            if word == ENFORCED and ACL in before.documents:
+                raise errors.InvalidBucketAclWithObjectOwnership
+            return {OWNERSHIP: word}
+
+        await change_documents(self._store, bucket, decide)
+
+    # --- Public access -----------------------------------------------------------------------
+
+    def public_access_block(self, bucket: BucketRecord) -> int:
+        """Return the bucket's own flags; those of its tenant hold besides.
+
+        Raises:
+            NoSuchPublicAccessBlockConfiguration: It has none.
+        """
+        flags = own_flags(bucket)
+        if flags is None:
+            raise errors.NoSuchPublicAccessBlockConfiguration(BucketName=bucket.name)
+        return flags
+
+    async def set_public_access_block(self, bucket: BucketRecord, flags: int | None) -> None:
+        """Replace the bucket's own flags; None removes them."""
+        document = None if flags is None else encode_flags(flags)
+        await set_document(self._store, bucket, PUBLIC_ACCESS_BLOCK, document)
+
+    # --- Who pays, and whether tags decide ---------------------------------------------------
+
+    def payer(self, bucket: BucketRecord) -> str:
+        """Return who pays for requests: ``BucketOwner`` or ``Requester``."""
+        return bucket.documents.get(PAYMENT, b"BucketOwner").decode()
+
+    async def set_payer(self, bucket: BucketRecord, payer: str) -> None:
+        """Say who pays for requests."""
+        document = payer.encode() if payer == "Requester" else None
+        await set_document(self._store, bucket, PAYMENT, document)
+
+    def has_abac(self, bucket: BucketRecord) -> bool:
+        """Tell whether policies may look at the bucket's tags."""
+        return bucket.documents.get(ABAC) == _ENABLED
+
+    async def set_abac(self, bucket: BucketRecord, *, is_enabled: bool) -> None:
+        """Let policies look at the bucket's tags, or not."""
+        await set_document(self._store, bucket, ABAC, _ENABLED if is_enabled else None)

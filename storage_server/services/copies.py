@@ -27,6 +27,7 @@ from storage_server.s3.messages.copies import (
 from storage_server.s3.messages.objects import NewObjectWords
 from storage_server.s3.preconditions import require_source
 from storage_server.s3.ranges import Span, parse_copy_source_range
+from storage_server.services.acl import Acls
 from storage_server.services.actor import Actor
 from storage_server.services.authorize import Authorizer
 from storage_server.services.engine_errors import as_s3_error, translated
@@ -39,6 +40,8 @@ from storage_server.services.objects import (
     write_condition,
 )
 from storage_server.services.offload import Offload
+from storage_server.services.payment import require_payer
+from storage_server.services.request_context import asked_tags
 
 _REDIRECT = "x-amz-website-redirect-location"
 
@@ -47,11 +50,17 @@ class CopyService:
     """Copies between buckets that one actor may read and write."""
 
     def __init__(
-        self, store: Store, authorizer: Authorizer, objects: ObjectService, offload: Offload
+        self,
+        store: Store,
+        authorizer: Authorizer,
+        objects: ObjectService,
+        acls: Acls,
+        offload: Offload,
     ) -> None:
         """Work on a store, finding sources as every reader does."""
         self._store = store
         self._authorizer = authorizer
+        self._acls = acls
         self._objects = objects
         self._offload = offload
 
@@ -83,6 +92,8 @@ class CopyService:
                 "or encryption attributes."
             )
         refuse_lock(bucket, wanted.words)
+        if source.detail.tags and not wanted.replaces_tags:
+            await self._require_tags(actor, source_bucket, source, bucket, key, wanted.source)
         words = _merged(wanted, source)
         try:
             stored = await self._store_copy(
@@ -164,10 +175,15 @@ class CopyService:
         """
         bucket = self._authorizer.require_bucket(source.bucket)
         action = "s3:GetObject" if source.version_id is None else "s3:GetObjectVersion"
-        self._authorizer.require(actor, action, bucket, source.key)
+        await self._authorizer.require(
+            actor, action, bucket, source.key, version_id=source.version_id
+        )
         self._authorizer.require_owner(source.expected_owner, bucket)
+        require_payer(actor, bucket, actor.facts.headers)
         try:
             record = await self._objects.find(bucket, source.key, source.version_id)
+        except (errors.NoSuchKey, errors.NoSuchVersion) as error:
+            raise await self._authorizer.as_missing(actor, bucket, error) from error
         except errors.MethodNotAllowed:
             raise errors.InvalidRequest(
                 "The source of a copy request may not specifically refer to a delete marker by "
@@ -175,6 +191,29 @@ class CopyService:
             ) from None
         require_source(source.conditions, record.etag, record.modified_us)
         return bucket, record
+
+    async def _require_tags(
+        self,
+        actor: Actor,
+        source_bucket: BucketRecord,
+        source: VersionRecord,
+        bucket: BucketRecord,
+        key: str,
+        named: CopySource,
+    ) -> None:
+        """Return when the actor may read the source's tags and give them to the copy.
+
+        Raises:
+            AccessDenied: It may not.
+        """
+        is_version = named.version_id is not None
+        action = "s3:GetObjectVersionTagging" if is_version else "s3:GetObjectTagging"
+        await self._authorizer.require(
+            actor, action, source_bucket, named.key, version_id=named.version_id
+        )
+        await self._authorizer.require(
+            actor, "s3:PutObjectTagging", bucket, key, extra=asked_tags(source.detail.tags)
+        )
 
     async def _store_copy(
         self,
@@ -187,7 +226,8 @@ class CopyService:
         wanted: CopyObjectInput,
     ) -> Stored:
         raw_key = key.encode()
-        new = new_object(actor, bucket, words)
+        access = await self._acls.of_new_object(actor, bucket, wanted.words.acl)
+        new = new_object(actor, access, words)
         condition = write_condition(wanted.conditions)
         known = source.detail.checksum
         algorithm = wanted.checksum_algorithm

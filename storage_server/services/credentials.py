@@ -1,36 +1,115 @@
 """Who sends a request: keys looked up, unsealed once, and dead the moment they are removed."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
 from storage_server.core.clock import Clock
-from storage_server.core.ids import RequestId
-from storage_server.engine.identity import Identity
-from storage_server.engine.records import CredentialRecord, PrincipalRecord, TenantRecord
+from storage_server.core.ids import PrincipalId, RequestId
+from storage_server.engine.identity import Entity, Identity
+from storage_server.engine.records import (
+    GroupRecord,
+    PrincipalKind,
+    PrincipalRecord,
+    TenantRecord,
+    TenantState,
+)
 from storage_server.s3 import errors, post_policy, sigv2, sigv4
 from storage_server.s3.request import RequestHead
-from storage_server.s3.sigv4 import AuthenticationKind, ChunkSigner, SigningKeys
-from storage_server.services.actor import Actor
+from storage_server.s3.sigv4 import AuthenticationKind, ChunkSigner, SigningKeys, VerifyOptions
+from storage_server.services.actor import NO_FACTS, Actor, Facts, Session
 from storage_server.services.options import AuthenticationOptions
 
 _ENTRIES_MAX = 4096  # keys in use at once in one worker; each entry is about a kilobyte
+_IN_HEADER: Final = "REST-HEADER"
+_IN_QUERY: Final = "REST-QUERY-STRING"
+_IN_FORM: Final = "POST"
+_V2_NAME: Final = "AWS"
+# What a Signature Version 2 covers besides every x-amz-* header.
+_V2_SIGNED: Final = frozenset({"content-md5", "content-type", "date"})
+_NOTHING_SIGNED: Final[frozenset[str]] = frozenset()
+
+
+class SessionOpener(Protocol):
+    """Opens what is sealed in session tokens."""
+
+    def open(self, token: str, access_key_id: str) -> Session:
+        """Return the session of a token that was given out with this access key id.
+
+        Raises:
+            InvalidToken: It was not sealed here, or for another key.
+            ExpiredToken: It is over.
+        """
+        ...
+
+
+class NoSessions:
+    """The opener of a server that gives out no tokens."""
+
+    def open(self, token: str, access_key_id: str) -> Session:
+        """Refuse any token."""
+        del token, access_key_id
+        raise errors.InvalidToken
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A living principal and its tenant, read under ``epochs``.
+
+    ``is_held``: it, or something that gives or bounds its rights, is being taken away just now.
+    """
+
+    principal: PrincipalRecord
+    tenant: TenantRecord
+    epochs: tuple[int, int]
+    is_held: bool = False
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """An enabled key with its owner; ``secret`` opens the seal."""
+    """A live key with its owner; ``secret`` opens the seal.
 
-    record: CredentialRecord
-    principal: PrincipalRecord
-    tenant: TenantRecord | None
+    ``version`` names the secret: another secret has another one.
+    """
+
+    access_key_id: str
+    holder: Holder
+    version: bytes
     secret: Callable[[], str]
+    scope: bytes = b""
+    expires_us: int = 0
+    is_held: bool = False
+    session: Session | None = None
 
-    def actor(self, request_id: RequestId) -> Actor:
-        """Return who acts when a request is signed with this key."""
-        principal = self.principal
+    @property
+    def principal(self) -> PrincipalRecord:
+        """Whose key it is."""
+        return self.holder.principal
+
+    def actor(self, request_id: RequestId, facts: Facts = NO_FACTS) -> Actor:
+        """Return who acts when a request is signed with this key.
+
+        Raises:
+            AccountProblem: The tenant is suspended, or being deleted.
+            ServiceUnavailable: A right is being taken away at this moment; asking again is safe.
+        """
+        holder = self.holder
+        tenant = holder.tenant
+        if self.is_held or holder.is_held:
+            raise errors.ServiceUnavailable
+        if tenant.state is not TenantState.ACTIVE:
+            raise errors.AccountProblem
+        principal = holder.principal
         return Actor(
-            principal, self.record.access_key_id, self.tenant, principal.is_root, request_id
+            principal,
+            self.access_key_id,
+            tenant,
+            principal.is_root,
+            request_id,
+            self.session,
+            facts,
+            self.scope,
+            holder.epochs,
         )
 
 
@@ -48,20 +127,29 @@ class Authenticated(msgspec.Struct, frozen=True):
 
 
 class Credentials:
-    """Proves who sends; what it remembers is dropped whole when the identity epoch moves.
+    """Proves who sends.
 
-    Every change and removal of a key or its owner moves the epoch, so a request that comes after
-    an acknowledged removal finds nothing here.
+    What it remembers of a principal counts only under the epochs it was read under, and every
+    change, removal and hold of a principal or its keys moves its tenant's. So a request that
+    comes after an acknowledged removal finds nothing here, and a tenant's changes cost the others
+    nothing.
     """
 
-    def __init__(self, identity: Identity, clock: Clock, options: AuthenticationOptions) -> None:
-        """Look keys up in the projection of identities."""
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        options: AuthenticationOptions,
+        sessions: SessionOpener | None = None,
+    ) -> None:
+        """Look keys up in the projection of identities; without ``sessions`` no token is good."""
         self._identity = identity
         self._clock = clock
         self._verify_options = options.verify_options()
         self._sigv2_enabled = options.sigv2_enabled
-        self._epoch = -1
-        self._known: OrderedDict[str, Credential] = OrderedDict()
+        self._sessions = NoSessions() if sessions is None else sessions
+        self._keys: OrderedDict[str, Credential] = OrderedDict()
+        self._holders: OrderedDict[PrincipalId, Holder] = OrderedDict()
         self._signing_keys = SigningKeys(_ENTRIES_MAX)
 
     def authenticate(self, head: RequestHead, request_id: RequestId) -> Authenticated:
@@ -72,72 +160,121 @@ class Credentials:
         """
         kind = sigv4.require_one_authentication(head)
         if kind is AuthenticationKind.V4_HEADER:
-            return self._prove_v4(sigv4.parse_header(head), head, request_id)
+            return self._prove_v4(sigv4.parse_header(head), head, request_id, self._verify_options)
         if kind is AuthenticationKind.NONE:
-            return Authenticated(Actor(request_id=request_id), head)
+            return Authenticated(self.anonymous(head, request_id), head)
         if kind is AuthenticationKind.V4_QUERY:
             claim = sigv4.parse_query(head)
-            proven = self._prove_v4(claim, head, request_id)
-            effective = sigv4.effective_head(head)
-            return proven if effective is head else msgspec.structs.replace(proven, head=effective)
+            return self._prove_v4(claim, head, request_id, self._verify_options)
         return self._prove_v2(kind, head, request_id)
 
-    def authenticate_form(self, claim: post_policy.Claim, request_id: RequestId) -> Actor:
+    def anonymous(self, head: RequestHead, request_id: RequestId) -> Actor:
+        """Return nobody: who sends a request that is not signed."""
+        return Actor(request_id=request_id, facts=self._facts(head, "", "", 0, None))
+
+    def authenticate_service(
+        self, head: RequestHead, request_id: RequestId, service: str, body_sha256: str
+    ) -> Authenticated:
+        """Return the proven sender of a request to another service than S3 (``iam``, ``sts``).
+
+        ``body_sha256`` (hex) is of the body as it came; the signature must be of it.
+
+        Raises:
+            S3Error: The request claims a sender and does not prove it.
+            AccessDenied: Nobody signed, or in the query or with Signature Version 2.
+        """
+        if sigv4.require_one_authentication(head) is not AuthenticationKind.V4_HEADER:
+            raise errors.AccessDenied
+        options = msgspec.structs.replace(self._verify_options, services=frozenset({service}))
+        if service == "iam":  # it is of no region: SDKs sign it for us-east-1, wherever they are
+            options = msgspec.structs.replace(options, strict_region=False)
+        claim = sigv4.parse_header(head, body_sha256=body_sha256)
+        return self._prove_v4(claim, head, request_id, options)
+
+    def authenticate_form(
+        self, claim: post_policy.Claim, head: RequestHead, request_id: RequestId
+    ) -> Actor:
         """Return the proven signer of a form's policy; what the policy says is not looked at.
+
+        Its facts hold no headers: what the form says of the object is in its fields.
 
         Raises:
             S3Error: The claim is not proven.
         """
-        _refuse_session(claim.session_token)
-        credential = self.require(claim.access_key_id)
+        credential = self.require(claim.access_key_id, claim.session_token)
         if claim.scope is not None:
-            key = self._signing_keys.find(
-                claim.scope, credential.record.sealed_secret, credential.secret
-            )
+            key = self._signing_keys.find(claim.scope, credential.version, credential.secret)
             post_policy.verify_v4(claim, key, self._verify_options)
+            version = sigv4.ALGORITHM
         else:
             self._require_sigv2()
             post_policy.verify_v2(claim, credential.secret())
-        return credential.actor(request_id)
+            version = _V2_NAME
+        facts = self._facts(head, _IN_FORM, version, 0, _NOTHING_SIGNED)
+        return credential.actor(
+            request_id, msgspec.structs.replace(facts, headers={}, query=head.query)
+        )
 
     def now_us(self) -> int:
         """Return the time by which claims are judged."""
         return self._clock.now_us()
 
-    def require(self, access_key_id: str) -> Credential:
-        """Return the enabled key of this id.
+    def require(self, access_key_id: str, session_token: str = "") -> Credential:
+        """Return the live key of this id; with a token, that of the session.
 
         Raises:
-            InvalidAccessKeyId: There is none, it is disabled, or its owner is.
+            InvalidAccessKeyId: There is none, it is disabled or expired, or its owner is gone.
+            InvalidToken, ExpiredToken: The token is not of a living session of this key.
         """
-        epoch = self._identity.epoch_now()
-        if epoch != self._epoch:
-            self._known.clear()
-            self._signing_keys.forget_all()
-            self._epoch = epoch
-        known = self._known.get(access_key_id)
-        if known is not None:
-            return known
-        known = self._look_up(access_key_id)
-        if known is None:
+        if session_token:
+            return self._require_session(access_key_id, session_token)
+        found = self._find(access_key_id)
+        if found is None or (found.expires_us and self._clock.now_us() >= found.expires_us):
             raise errors.InvalidAccessKeyId(AWSAccessKeyId=access_key_id[:128])
-        self._known[access_key_id] = known
-        if len(self._known) > _ENTRIES_MAX:
-            self._known.popitem(last=False)
-        return known
+        return found
+
+    def find_holder(self, principal_id: PrincipalId) -> Holder | None:
+        """Return a principal that is neither deleted nor disabled, and its tenant, as of now."""
+        known = self._holders.get(principal_id)
+        if known is not None and known.epochs == self._identity.epochs_now(known.tenant.tenant_id):
+            return known
+        self._holders.pop(principal_id, None)
+        found = self._read_holder(principal_id)
+        if found is not None:
+            self._holders[principal_id] = found
+            if len(self._holders) > _ENTRIES_MAX:
+                self._holders.popitem(last=False)
+        return found
+
+    # --- Proofs ------------------------------------------------------------------------------
 
     def _prove_v4(
-        self, claim: sigv4.Claim, head: RequestHead, request_id: RequestId
+        self,
+        claim: sigv4.Claim,
+        head: RequestHead,
+        request_id: RequestId,
+        options: VerifyOptions,
     ) -> Authenticated:
-        _refuse_session(claim.session_token)
-        credential = self.require(claim.scope.access_key_id)
-        key = self._signing_keys.find(
-            claim.scope, credential.record.sealed_secret, credential.secret
+        credential = self.require(claim.scope.access_key_id, claim.session_token)
+        key = self._signing_keys.find(claim.scope, credential.version, credential.secret)
+        now_us = self._clock.now_us()
+        sigv4.verify(claim, head, key, now_us, options)
+        signer = ChunkSigner(claim, key) if claim.payload.startswith("STREAMING-AWS4") else None
+        place = _IN_HEADER
+        if claim.is_presigned:
+            place, head = _IN_QUERY, sigv4.effective_head(head)
+        facts = Facts(
+            head.peer,
+            head.is_secure,
+            place,
+            sigv4.ALGORITHM,
+            claim.signed_at_s * 1_000_000,
+            now_us,
+            head.headers,
+            head.query,
+            claim.signed_headers,
         )
-        sigv4.verify(claim, head, key, self._clock.now_us(), self._verify_options)
-        is_streamed = claim.payload.startswith("STREAMING-AWS4")
-        signer = ChunkSigner(claim, key) if is_streamed else None
-        return Authenticated(credential.actor(request_id), head, claim.payload, signer)
+        return Authenticated(credential.actor(request_id, facts), head, claim.payload, signer)
 
     def _prove_v2(
         self, kind: AuthenticationKind, head: RequestHead, request_id: RequestId
@@ -145,10 +282,33 @@ class Credentials:
         self._require_sigv2()
         is_query = kind is AuthenticationKind.V2_QUERY
         claim = sigv2.parse_query(head) if is_query else sigv2.parse_header(head)
-        _refuse_session(claim.session_token)
-        credential = self.require(claim.access_key_id)
+        credential = self.require(claim.access_key_id, claim.session_token)
         sigv2.verify(claim, head, credential.secret(), self._clock.now_us())
-        return Authenticated(credential.actor(request_id), head)
+        # A presigned request of this version says when it ends and not when it was signed.
+        signed_at_us = 0 if is_query else claim.at_s * 1_000_000
+        place = _IN_QUERY if is_query else _IN_HEADER
+        facts = self._facts(head, place, _V2_NAME, signed_at_us, _V2_SIGNED)
+        return Authenticated(credential.actor(request_id, facts), head)
+
+    def _facts(
+        self,
+        head: RequestHead,
+        place: str,
+        version: str,
+        signed_at_us: int,
+        signed: Container[str] | None,
+    ) -> Facts:
+        return Facts(
+            head.peer,
+            head.is_secure,
+            place,
+            version,
+            signed_at_us,
+            self._clock.now_us(),
+            head.headers,
+            head.query,
+            signed,
+        )
 
     def _require_sigv2(self) -> None:
         if not self._sigv2_enabled:
@@ -157,25 +317,134 @@ class Credentials:
                 "AWS4-HMAC-SHA256."
             )
 
-    def _look_up(self, access_key_id: str) -> Credential | None:
+    # --- Looking up --------------------------------------------------------------------------
+
+    def _find(self, access_key_id: str) -> Credential | None:
+        known = self._keys.get(access_key_id)
+        if known is not None:
+            holder = known.holder
+            if holder.epochs == self._identity.epochs_now(holder.tenant.tenant_id):
+                return known
+            del self._keys[access_key_id]
+        found = self._read_key(access_key_id)
+        if found is not None:
+            self._keys[access_key_id] = found
+            if len(self._keys) > _ENTRIES_MAX:
+                self._keys.popitem(last=False)
+        return found
+
+    def _read_key(self, access_key_id: str) -> Credential | None:
         if not 0 < len(access_key_id) <= 128 or not access_key_id.isascii():
             return None
         identity = self._identity
+        named = identity.find_credential_now(access_key_id)
+        holder = None if named is None else self.find_holder(named.principal_id)
+        if holder is None:
+            return None
+        # Again, now that the epochs are known under which it counts.
         record = identity.find_credential_now(access_key_id)
-        if record is None or record.deleted or not record.enabled:
+        if (
+            record is None
+            or not record.enabled
+            or record.principal_id != holder.principal.principal_id
+            or holder.principal.kind is PrincipalKind.ROLE  # it acts through sessions alone
+        ):
             return None
-        principal = identity.find_principal_now(record.principal_id)
-        if principal is None or not principal.enabled:
+        held = identity.is_held_now(holder.tenant.tenant_id)
+        return Credential(
+            access_key_id,
+            holder,
+            record.sealed_secret,
+            lambda: identity.unseal_secret(record),
+            record.scope,
+            record.expires_us,
+            is_held=Entity("credential", access_key_id) in held,
+        )
+
+    def _read_holder(self, principal_id: PrincipalId) -> Holder | None:
+        identity = self._identity
+        named = identity.find_principal_now(principal_id)
+        if named is None:
             return None
-        tenant = identity.find_tenant_now(principal.tenant_id)
-        return Credential(record, principal, tenant, lambda: identity.unseal_secret(record))
+        epochs = identity.epochs_now(named.tenant_id)  # before all that is read under them
+        principal = identity.find_principal_now(principal_id)
+        tenant = identity.find_tenant_now(named.tenant_id)
+        if principal is None or tenant is None or not _is_live(principal):
+            return None
+        people = [principal]
+        if principal.parent_id:
+            parent = identity.find_principal_now(principal.parent_id)
+            if (
+                parent is None
+                or not _is_live(parent)
+                or parent.tenant_id != principal.tenant_id
+                or parent.parent_id
+            ):
+                return None
+            people.append(parent)
+        held = identity.is_held_now(principal.tenant_id)
+        is_held = bool(held) and not held.isdisjoint(self._sources(people, tenant))
+        return Holder(principal, tenant, epochs, is_held)
+
+    def _sources(self, people: Sequence[PrincipalRecord], tenant: TenantRecord) -> list[Entity]:
+        """Return everything that gives or bounds the rights of principals of a tenant."""
+        found = [Entity("tenant", tenant.tenant_id.hex())]
+        found += (Entity("policy", policy_id) for policy_id in tenant.policy_ids)
+        for principal in people:
+            found.append(Entity("principal", principal.principal_id))
+            found.append(Entity("policy", principal.boundary_id))
+            found += (Entity("policy", policy_id) for policy_id in principal.policy_ids)
+            for group_id in principal.group_ids:
+                found.append(Entity("group", group_id))
+                group: GroupRecord | None = self._identity.find_group_now(group_id)
+                if group is not None:
+                    found += (Entity("policy", policy_id) for policy_id in group.policy_ids)
+        return found
+
+    def _require_session(self, access_key_id: str, token: str) -> Credential:
+        session = self._sessions.open(token, access_key_id)
+        if self._clock.now_us() >= session.expires_us:
+            raise errors.ExpiredToken
+        holder = self.find_holder(session.principal_id)
+        if (
+            holder is None
+            or holder.principal.not_before_us > session.issued_us
+            or self._identity.is_session_revoked_now(session.session_id)
+        ):
+            raise errors.InvalidToken
+        is_held = False
+        for parent_id in session.parent_ids:
+            parent = self.find_holder(parent_id)
+            if (
+                parent is None
+                or parent.principal.not_before_us > session.issued_us
+                or parent.tenant.state is not TenantState.ACTIVE
+            ):
+                raise errors.InvalidToken
+            is_held = is_held or parent.is_held
+        scope = b""
+        if session.parent_key_id:
+            key = self._find(session.parent_key_id)
+            if key is None or (key.expires_us and self._clock.now_us() >= key.expires_us):
+                raise errors.InvalidToken
+            is_held = is_held or key.is_held
+            if key.principal.principal_id == session.principal_id:
+                scope = key.scope  # its own rights through another door: no wider than that key's
+        return Credential(
+            access_key_id,
+            holder,
+            session.session_id.encode(),
+            lambda: session.secret,
+            scope,
+            session.expires_us,
+            is_held=is_held,
+            session=session,
+        )
 
 
-def _refuse_session(token: str) -> None:
-    """Refuse a session token: none is given out, so none can be good.
+def _is_live(principal: PrincipalRecord) -> bool:
+    """Tell whether a principal may sign or be assumed at all."""
+    return principal.enabled and not principal.deleted and principal.kind in _ACTING
 
-    Raises:
-        InvalidToken: There is a token.
-    """
-    if token:
-        raise errors.InvalidToken
+
+_ACTING = frozenset({PrincipalKind.USER, PrincipalKind.ROOT, PrincipalKind.ROLE})

@@ -7,14 +7,22 @@ from storage_server.core.clock import Clock
 from storage_server.s3 import errors
 from storage_server.services.actor import Actor
 
-_MISSES = (errors.NoSuchBucket, errors.BucketAlreadyExists, errors.AccessDenied)
+
+class DeniedElsewhere(errors.AccessDenied):
+    """The bucket is of a tenant that is not the asker's: the answer tells that its name exists."""
+
+
+_MISSES = (errors.NoSuchBucket, errors.BucketAlreadyExists, DeniedElsewhere)
 _ASKERS_MAX = 10_000  # remembered in one worker, some 200 bytes each; the quietest is forgotten
 _MINUTE_US = 60_000_000
 _IPV6_SITE_BITS = 64  # what one customer has at the least
 
 
 class LookupGuard:
-    """Counts requests that missed a bucket, for each tenant and address; hits cost nothing."""
+    """Counts requests that missed a bucket, for each tenant and address; hits cost nothing.
+
+    A refusal in the asker's own tenant is no miss: it tells nothing of names of others.
+    """
 
     def __init__(self, clock: Clock, *, per_minute: int) -> None:
         """Allow ``per_minute`` misses at once and again every minute; 0 allows any number."""

@@ -22,6 +22,7 @@ from storage_server.s3.messages.multipart import (
     CreateMultipartUploadInput,
     NamedPart,
 )
+from storage_server.services.acl import Acls
 from storage_server.services.actor import Actor
 from storage_server.services.body import Body
 from storage_server.services.engine_errors import as_s3_error, translated
@@ -37,9 +38,10 @@ from storage_server.services.objects import (
 class MultipartService:
     """Uploads in buckets that the caller resolved and was admitted to."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, acls: Acls) -> None:
         """Work on a store."""
         self._store = store
+        self._acls = acls
 
     async def create(
         self, actor: Actor, bucket: BucketRecord, key: str, wanted: CreateMultipartUploadInput
@@ -50,12 +52,13 @@ class MultipartService:
             S3Error: The words ask for what is not here; nothing was begun.
         """
         refuse_lock(bucket, wanted.words)
+        access = await self._acls.of_new_object(actor, bucket, wanted.words.acl)
         kind = ChecksumType.COMPOSITE if wanted.is_composite else ChecksumType.FULL_OBJECT
         with translated(BucketName=bucket.name, Key=key):
             return await self._store.uploads.create(
                 bucket,
                 key.encode(),
-                new_object(actor, bucket, wanted.words),
+                new_object(actor, access, wanted.words),
                 checksum_algorithm=wanted.checksum_algorithm,
                 checksum_type=kind,
             )

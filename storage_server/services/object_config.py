@@ -1,8 +1,11 @@
 """Settings of an object: its tags, its access control list, and what is known of it."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from storage_server.core.ids import VersionId
+from storage_server.engine.errors import SourceChanged
 from storage_server.engine.records import (
     BucketRecord,
     Detail,
@@ -12,12 +15,13 @@ from storage_server.engine.records import (
 )
 from storage_server.engine.store import Store
 from storage_server.s3 import errors
+from storage_server.s3.messages.acl import RequestedAcl, ShownGrant
 from storage_server.s3.messages.attributes import Attributes
 from storage_server.s3.messages.object_config import ObjectVersionInput
 from storage_server.s3.messages.pages import Owner
+from storage_server.services.acl import Acls
 from storage_server.services.engine_errors import translated
 from storage_server.services.objects import ObjectService
-from storage_server.services.owners import Owners
 
 
 class ObjectConfigService:
@@ -27,11 +31,11 @@ class ObjectConfigService:
     marker MethodNotAllowed: as ``ObjectService.find`` says.
     """
 
-    def __init__(self, store: Store, objects: ObjectService, owners: Owners) -> None:
+    def __init__(self, store: Store, objects: ObjectService, acls: Acls) -> None:
         """Work on a store."""
         self._store = store
         self._objects = objects
-        self._owners = owners
+        self._acls = acls
 
     async def tags(
         self, bucket: BucketRecord, target: ObjectVersionInput
@@ -57,22 +61,42 @@ class ObjectConfigService:
             )
         return _shown_version(bucket, record)
 
-    async def owner(self, bucket: BucketRecord, target: ObjectVersionInput) -> Owner:
-        """Return who owns a version."""
+    async def acl(
+        self, bucket: BucketRecord, target: ObjectVersionInput
+    ) -> tuple[Owner, Sequence[ShownGrant], str | None]:
+        """Return a version's owner, to whom it grants what, and its id where there are versions."""
         record = await self._objects.find(bucket, target.key, target.version_id)
-        return self._owners.find_now(record.detail.owner)
+        owner, grants = self._acls.of_object_now(bucket, record.detail)
+        return owner, grants, _shown_version(bucket, record)
 
-    async def require_default_acl(
-        self, bucket: BucketRecord, target: ObjectVersionInput, canonical_id: str | None
-    ) -> None:
-        """Accept an access control list that says what is the case anyway.
+    async def set_acl(
+        self, bucket: BucketRecord, target: ObjectVersionInput, asked: RequestedAcl
+    ) -> str | None:
+        """Replace a version's list; return its id where there are versions.
 
         Raises:
-            NotImplementedByServer: It names another owner than the version's.
+            AccessControlListNotSupported: Ownership is enforced and the list says otherwise.
+            AccessDenied: The list is public, and public lists are blocked; or it names another
+                owner.
+            S3Error: A grantee cannot be resolved.
         """
         record = await self._objects.find(bucket, target.key, target.version_id)
-        if canonical_id is not None and canonical_id != record.detail.owner:
-            raise errors.NotImplementedByServer
+        known = await self._acls.resolved(bucket.tenant_id, asked)
+        acl = self._acls.of_object(bucket, record.detail, known)
+        if acl == record.detail.acl:
+            return _shown_version(bucket, record)
+
+        def change(before: Detail) -> Detail:
+            if before.owner != record.detail.owner:
+                raise SourceChanged  # the key was written anew meanwhile, by somebody else
+            return replace(before, acl=acl)
+
+        version_id = None if target.version_id is None else VersionId(target.version_id)
+        with translated(BucketName=bucket.name, Key=target.key, VersionId=version_id or ""):
+            record = await self._store.versions.change(
+                bucket, target.key.encode(), version_id, change, "s3:ObjectAcl:Put"
+            )
+        return _shown_version(bucket, record)
 
     async def refuse_lock(self, bucket: BucketRecord, target: ObjectVersionInput) -> None:
         """Say that a version has neither retention nor a legal hold: none can be set yet.

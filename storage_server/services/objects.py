@@ -39,6 +39,7 @@ from storage_server.s3.preconditions import (
 )
 from storage_server.s3.ranges import Span, parse_range
 from storage_server.s3.timestamps import http_date
+from storage_server.services.acl import Access, Acls
 from storage_server.services.actor import Actor
 from storage_server.services.authorize import Authorizer
 from storage_server.services.body import Body
@@ -94,10 +95,11 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 class ObjectService:
     """Objects of buckets that the caller resolved and was admitted to."""
 
-    def __init__(self, store: Store, authorizer: Authorizer) -> None:
+    def __init__(self, store: Store, authorizer: Authorizer, acls: Acls) -> None:
         """Work on a store."""
         self._store = store
         self._authorizer = authorizer
+        self._acls = acls
 
     # --- Writing -----------------------------------------------------------------------------
 
@@ -118,6 +120,7 @@ class ObjectService:
         """
         raw_key = key.encode()
         refuse_lock(bucket, words)
+        access = await self._acls.of_new_object(actor, bucket, words.acl)
         condition = write_condition(conditions)
         if condition is not NO_CONDITION:
             await self._expect(bucket, key, raw_key, condition)
@@ -130,7 +133,7 @@ class ObjectService:
         )
         try:
             return await versions.put(
-                bucket, raw_key, new_object(actor, bucket, words), stage, facts, condition
+                bucket, raw_key, new_object(actor, access, words), stage, facts, condition
             )
         except EngineError as error:
             raise as_s3_error(error, BucketName=bucket.name, Key=key) from error
@@ -179,8 +182,8 @@ class ObjectService:
             NoSuchKey: There is no source.
             PreconditionFailed: Source or target is not what the conditions demand.
         """
-        self._authorizer.require(actor, "s3:GetObject", bucket, source_key)
-        self._authorizer.require(actor, "s3:DeleteObject", bucket, source_key)
+        await self._authorizer.require(actor, "s3:GetObject", bucket, source_key)
+        await self._authorizer.require(actor, "s3:DeleteObject", bucket, source_key)
         if bucket.object_lock or bucket.versioning != Versioning.UNVERSIONED:
             raise errors.NotImplementedByServer(
                 "RenameObject works in buckets without versioning and object lock."
@@ -359,10 +362,11 @@ def _require_size(size_bytes: int, size_bytes_max: int) -> None:
         raise errors.EntityTooLarge(ProposedSize=size_bytes, MaxSizeAllowed=size_bytes_max)
 
 
-def new_object(actor: Actor, bucket: BucketRecord, words: NewObjectWords) -> NewObject:
-    """Return what to store besides the bytes: the bucket's owner owns its objects."""
+def new_object(actor: Actor, access: Access, words: NewObjectWords) -> NewObject:
+    """Return what to store besides the bytes."""
     return NewObject(
-        owner=bucket.owner,
+        owner=access.owner,
+        acl=access.acl,
         writer=actor.writer(),
         storage_class=words.storage_class,
         headers=words.headers,

@@ -25,3 +25,8 @@ class Offload:
 def make_lanes() -> ThreadPoolExecutor:
     """Make the pool of one worker; its threads start when they are first needed."""
     return ThreadPoolExecutor(LANES_MAX, thread_name_prefix="lane")
+
+
+def make_control_lane() -> ThreadPoolExecutor:
+    """Make the one thread of a process that talks to the control database."""
+    return ThreadPoolExecutor(1, thread_name_prefix="control")

@@ -8,19 +8,25 @@ the twenty before it, so no second anywhere holds more than the limit, and a ste
 95 % of it at least.
 """
 
+import contextlib
+import errno
+import fcntl
 import functools
 import hashlib
+import mmap
 import os
+import struct
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from storage_server.core.clock import Clock
 
-REGIONS_MAX: Final = 64
-"""Workers that can count at once."""
+REGIONS_MAX: Final = 320
+"""Processes that can count at once: more than an instance has. What none uses takes no memory."""
 _CELLS: Final = 21
 _CELL_US: Final = 50_000
 _SLOT_WORDS: Final = 24  # a tag, the ring, and room to make the slot three cache lines
@@ -34,6 +40,7 @@ _TICK_MASK: Final = (1 << (64 - _COUNT_BITS)) - 1
 _RESERVED: Final = 10
 """The last tenth of a shared limit is for those who have had less than their share."""
 _SHARERS_MAX: Final = 4096
+_LOCK: Final = struct.Struct("hhqqi4x")  # fcntl(2), struct flock on 64-bit Linux
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -47,11 +54,11 @@ class RateMap:
     """One worker's view of the shared counters."""
 
     def __init__(self, memory: memoryview, region: int, clock: Clock) -> None:
-        """Count in one region of ``memory`` (``MAP_BYTES`` long), reading all of them."""
+        """Count in one region of ``memory`` (so many ``REGION_BYTES``), reading all of them."""
         words = memory.cast("Q")
         size = REGION_BYTES // 8
         self._own = words[region * size : (region + 1) * size]
-        self._regions = [words[n * size : (n + 1) * size] for n in range(REGIONS_MAX)]
+        self._regions = [words[n * size : (n + 1) * size] for n in range(len(words) // size)]
         self._region = region
         self._clock = clock
         self._others: list[memoryview] = []
@@ -193,21 +200,37 @@ def _tag(name: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") or 1
 
 
+@contextlib.contextmanager
+def opened_map(path: Path, clock: Clock) -> Iterator[RateMap]:
+    """Map the counters that all processes of the host share, to count in a region of one's own.
+
+    The file is sparse: what nobody counts in takes no room. Whoever dies gives its region back.
+
+    Raises:
+        OSError: The file can't be made, or more processes count than there are regions.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.truncate(descriptor, MAP_BYTES)
+        region = claim_region(descriptor)
+        # The map goes with its last view: whoever still counts at the end is not cut off.
+        yield RateMap(memoryview(mmap.mmap(descriptor, MAP_BYTES)), region, clock)
+    finally:
+        os.close(descriptor)
+
+
 def claim_region(descriptor: int) -> int:
     """Lock the first free region of the map's file for the life of this descriptor.
 
     Raises:
-        OSError: As many workers count already as there are regions.
+        OSError: As many processes count already as there are regions.
     """
     for region in range(REGIONS_MAX):
+        # A lock of the descriptor, not of the process: another descriptor's end leaves it alone.
+        wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, region, 1, 0)
         try:
-            _lock(descriptor, region)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
         except BlockingIOError:
             continue
         return region
-    raise OSError(f"more than {REGIONS_MAX} workers")
-
-
-def _lock(descriptor: int, region: int) -> None:
-    os.lseek(descriptor, region, os.SEEK_SET)
-    os.lockf(descriptor, os.F_TLOCK, 1)
+    raise OSError(errno.EUSERS, f"more than {REGIONS_MAX} processes count")

@@ -2,11 +2,11 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
+from storage_server.engine.records import PrincipalRecord
 from storage_server.s3 import errors
 from storage_server.services.actor import Actor
 from storage_server.services.rates import Rate, Rates, piece_bytes
@@ -14,8 +14,9 @@ from storage_server.services.rates import Rate, Rates, piece_bytes
 _IPV6_SITE_BITS: Final = 64  # what one customer has at the least
 
 
-class TrafficOptions(msgspec.Struct, frozen=True):
-    """Limits that hold for every address and key; 0 is none. Tenants have limits of their own."""
+@dataclass(frozen=True, slots=True)
+class TrafficOptions:
+    """Limits of every address and key; 0 is none. Tenants and users have limits of their own."""
 
     address_requests_per_s: int = 0
     address_bytes_per_s: int = 0
@@ -41,6 +42,17 @@ class Pacer:
                 await asyncio.sleep(wait_us / 1e6)
             size_bytes -= piece
 
+    async def paced(
+        self, views: AsyncIterator[bytes | memoryview]
+    ) -> AsyncIterator[bytes | memoryview]:
+        """Yield the same bytes when each may go; in small pieces, so that none waits for long."""
+        async for view in views:
+            whole = memoryview(view)
+            for start in range(0, len(whole), self._piece_bytes):
+                piece = whole[start : start + self._piece_bytes]
+                await self.let_pass(len(piece))
+                yield piece
+
 
 class Traffic:
     """The limits, as the pipeline asks for them. With none set nothing is counted."""
@@ -62,37 +74,59 @@ class Traffic:
             raise slow_down()
 
     def admit(self, actor: Actor) -> None:
-        """Count a request of a proven sender against its key's and its tenant's limits.
+        """Count a request of a proven sender against its key's, user's and tenant's limits.
 
         Raises:
             SlowDown: One of them is reached.
         """
-        tenant = actor.tenant
-        if tenant is None or not (tenant.limits or self._has_key_limits):
+        tenant, principal = actor.tenant, actor.principal
+        if tenant is None or principal is None:
             return
-        key = actor.access_key_id.encode()
-        of_key = tenant.limits.get("key_requests_per_s", self._options.key_requests_per_s)
+        of_tenant, of_user = tenant.limits, principal.limits
+        if not (of_tenant or of_user or self._has_key_limits):
+            return
+        key = _key(actor, principal)
+        of_key = of_tenant.get("key_requests_per_s", self._options.key_requests_per_s)
         if of_key and not self._rates.admit([Rate(b"kr:" + key, of_key)]):
             raise slow_down()
-        of_tenant = tenant.limits.get("requests_per_s", 0)
-        if of_tenant and not self._rates.admit([Rate(b"tr:" + tenant.tenant_id, of_tenant)], key):
-            raise slow_down()
+        for name, limits, sharer in (
+            (b"ur:" + principal.principal_id.encode(), of_user, b""),
+            (b"tr:" + tenant.tenant_id, of_tenant, key),
+        ):
+            most = limits.get("requests_per_s", 0)
+            if most and not self._rates.admit([Rate(name, most)], sharer):
+                raise slow_down()
 
     def pacer(self, actor: Actor, peer: str) -> Pacer | None:
         """Return what paces the bytes of a request; None when nothing limits them."""
-        options, tenant = self._options, actor.tenant
-        of_tenant = {} if tenant is None else tenant.limits
-        if not (options.address_bytes_per_s or options.key_bytes_per_s or of_tenant):
+        options, tenant, principal = self._options, actor.tenant, actor.principal
+        of_tenant = _NO_LIMITS if tenant is None else tenant.limits
+        of_user = _NO_LIMITS if principal is None else principal.limits
+        if not (options.address_bytes_per_s or options.key_bytes_per_s or of_tenant or of_user):
             return None
         asked = []
         if options.address_bytes_per_s:
             asked.append(Rate(b"ab:" + site(peer).encode(), options.address_bytes_per_s))
-        of_key = of_tenant.get("key_bytes_per_s", options.key_bytes_per_s)
-        if of_key and actor.access_key_id:
-            asked.append(Rate(b"kb:" + actor.access_key_id.encode(), of_key))
-        if tenant is not None and of_tenant.get("bytes_per_s"):
-            asked.append(Rate(b"tb:" + tenant.tenant_id, of_tenant["bytes_per_s"]))
+        if principal is not None and tenant is not None:
+            of_key = of_tenant.get("key_bytes_per_s", options.key_bytes_per_s)
+            asked += [
+                Rate(name, most)
+                for name, most in (
+                    (b"kb:" + _key(actor, principal), of_key),
+                    (b"ub:" + principal.principal_id.encode(), of_user.get("bytes_per_s", 0)),
+                    (b"tb:" + tenant.tenant_id, of_tenant.get("bytes_per_s", 0)),
+                )
+                if most
+            ]
         return Pacer(self._rates, asked) if asked else None
+
+
+_NO_LIMITS: Final[Mapping[str, int]] = {}
+
+
+def _key(actor: Actor, principal: PrincipalRecord) -> bytes:
+    """Return whom a key's limit is for; all sessions of one principal are one."""
+    return (principal.principal_id if actor.session is not None else actor.access_key_id).encode()
 
 
 def site(peer: str) -> str:

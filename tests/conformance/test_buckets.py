@@ -205,7 +205,7 @@ def test_wrong_bucket_tags_are_refused(s3: S3, bucket: str, tags: list[dict[str,
 
 
 def test_the_default_acl_is_the_owners_full_control(s3: S3, bucket: str) -> None:
-    """Until ACLs exist every bucket and object answers the owner's grant."""
+    """Under enforced ownership every bucket and object answers the owner's grant."""
     s3.put_object(Bucket=bucket, Key="k", ACL="bucket-owner-full-control")
     for acl in (s3.get_bucket_acl(Bucket=bucket), s3.get_object_acl(Bucket=bucket, Key="k")):
         (grant,) = acl["Grants"]
@@ -214,10 +214,10 @@ def test_the_default_acl_is_the_owners_full_control(s3: S3, bucket: str) -> None
 
 
 def test_a_public_acl_is_not_taken_silently(s3: S3, bucket: str) -> None:
-    """Forms that would need ACLs answer 501 and store nothing."""
+    """Under enforced ownership, as shipped, lists have no meaning, and nothing is stored."""
     assert refusal(s3.put_object, Bucket=bucket, Key="k", ACL="public-read") == (
-        "NotImplemented",
-        501,
+        "AccessControlListNotSupported",
+        400,
     )
     assert refusal(s3.head_object, Bucket=bucket, Key="k") == ("404", 404)
 

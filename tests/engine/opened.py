@@ -37,6 +37,7 @@ from storage_server.engine.records import (
 from storage_server.engine.store import Store
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.fakes.manual_clock import ManualClock
+from tests.identities import ensure_tenant
 
 OWNER: Final = CanonicalId("a" * 64)
 WRITER: Final = Writer(PrincipalId("AIDATEST"), "AKIATEST", "REQUEST")
@@ -303,7 +304,7 @@ async def open_all(
     faults = faults or FaultyMeta()
     stops: list[BaseException] = []
     store = await open_store(folder, clock, disk, faults, stops)
-    tenant = await store.identity.ensure_tenant("default")
+    tenant = await ensure_tenant(store.identity, "default")
     bucket = await create_bucket(store, "bucket", tenant)
     return Opened(folder, clock, disk, faults, store, tenant, bucket, stops)
 

@@ -263,12 +263,14 @@ async def test_a_refusal_of_work_ends_the_read(store: BlobStore, place: Place) -
 
 @pytest.mark.parametrize("hint", [64 * KIB, None])
 async def test_a_blob_shorter_than_its_reference_is_damaged(
-    store: BlobStore, place: Place, hint: int | None
+    reopen: Reopen, place: Place, hint: int | None
 ) -> None:
-    """The end of a file is never taken for zeros."""
-    ref = await put(store, place, os.urandom(1000), hint=hint, blob_id=new_blob_id())
+    """The end of a file is never taken for zeros, once its writer is gone."""
+    writer = await reopen()
+    ref = await put(writer, place, os.urandom(1000), hint=hint, blob_id=new_blob_id())
+    await writer.close()
     with pytest.raises(Damaged):
-        await get(store, place, ref, 0, 1001)
+        await get(await reopen(), place, ref, 0, 1100)
 
 
 async def test_a_deleted_blob_is_gone_and_deleted_again(

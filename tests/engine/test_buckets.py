@@ -16,6 +16,7 @@ from storage_server.engine.errors import (
 )
 from storage_server.engine.records import BucketRecord, BucketState, Versioning
 from tests.engine.opened import OWNER, Opened, body
+from tests.identities import ensure_tenant
 
 
 def beside(opened: Opened) -> Buckets:
@@ -177,7 +178,7 @@ async def test_the_list_pages_by_prefix_and_place(opened: Opened) -> None:
     wanted = [f"b{n:02d}" for n in range(12)]
     for name in reversed(wanted):
         await opened.another(name)
-    stranger = await opened.store.identity.ensure_tenant("stranger")
+    stranger = await ensure_tenant(opened.store.identity, "stranger")
     await opened.another("b99", stranger)
     assert await names(opened, prefix="b0") == (wanted[:10], False)
     assert await names(opened, prefix="b0", limit=10) == (wanted[:10], False)

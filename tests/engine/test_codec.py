@@ -297,9 +297,9 @@ def test_a_record_comes_back(key: bytes, record: msgspec.Struct, seq: int, time_
     order=NUMBER,
     id_half=st.none() | st.binary(min_size=8, max_size=8),
     modified_us=st.integers(0, 4_102_444_800_000_000),
-    etag=st.text(st.characters(codec="ascii"), max_size=255),
-    size=NUMBER,
-    storage_class=st.sampled_from(["", "STANDARD", "STANDARD_IA"]),
+    etag=st.text(st.characters(codec="ascii"), max_size=38),
+    size=st.integers(0, 10**15 - 1),
+    storage_class=st.sampled_from(["", "STANDARD", "INTELLIGENT_TIERING"]),
     detail=DETAILS,
 )
 @settings(max_examples=100, deadline=None)
@@ -346,9 +346,14 @@ def test_a_version_comes_back_and_lists_the_same(
         detail=detail,
     )
     assert codec.is_marker_row(row) == record.is_marker
-    assert codec.listed([(row_key, row), (b"folded/", None)]) == [
-        (key, codec.iso_ms(modified_us), etag.encode(), b"%d" % size, storage_class.encode())
-    ]
+    shown = (codec.iso_ms(modified_us), etag.encode(), b"%d" % size, storage_class.encode())
+    assert codec.listed([row_key], [row]) == ([key], [shown])
+    assert codec.listed([b"partition" + row_key] * 2, [row] * 2, b"partition") == (
+        [key] * 2,
+        [shown] * 2,
+    )
+    with pytest.raises(Damaged):
+        codec.listed([b"partition" + row_key], [row], b"partitio")
     changed = codec.encode_changed_version(row_key, record, EMPTY, order + 1, modified_us)
     again = codec.decode_version(row_key, changed)
     assert (again.version_id, again.kind, again.etag) == (version_id, kind, etag)
@@ -387,7 +392,7 @@ def test_every_flipped_bit_is_refused(key: bytes) -> None:
     """No single bit of any row can change unnoticed, and none is ever served."""
     rows_of_a_kind: list[tuple[bytes, Callable[[bytes], object]]] = [
         (version_row(key), lambda row: codec.decode_version(key, row)),
-        (version_row(key), lambda row: codec.listed([(key, row)])),
+        (version_row(key), lambda row: codec.listed([key], [row])),
         (
             codec.encode_record(key, Due(upload_key=b"k"), 1, 2),
             lambda row: codec.decode_record(Due, key, row),
@@ -427,7 +432,7 @@ def test_noise_is_never_a_row(noise: bytes) -> None:
         lambda: codec.decode_version(b"k", noise),
         lambda: codec.decode_record(Due, b"k", noise),
         lambda: codec.decode_usage(b"k", noise),
-        lambda: codec.listed([(b"ok\x00\x01", noise)]),
+        lambda: codec.listed([b"ok\x00\x01"], [noise]),
     ]
     for decode in attempts:
         with pytest.raises((Damaged, FormatTooNew)):
@@ -463,7 +468,7 @@ def test_an_unknown_flag_is_refused(flag: int) -> None:
     with pytest.raises(FormatTooNew):
         codec.decode_version(b"", _with_crc(bytes(row)))
     with pytest.raises(FormatTooNew):
-        codec.listed([(b"", _with_crc(bytes(row)))])
+        codec.listed([b""], [_with_crc(bytes(row))])
     envelope = bytearray(codec.encode_record(b"k", Due(), 1, 2)[:-4])
     for unknown in (flag, codec.FLAG_NULL):
         envelope[1] = unknown
@@ -479,7 +484,7 @@ def test_a_newer_format_is_refused(form: int) -> None:
     with pytest.raises(FormatTooNew):
         codec.decode_version(b"", _with_crc(bytes(row)))
     with pytest.raises(FormatTooNew):
-        codec.listed([(b"", _with_crc(bytes(row)))])
+        codec.listed([b""], [_with_crc(bytes(row))])
 
 
 def test_an_unknown_critical_extension_is_refused_and_another_is_kept() -> None:

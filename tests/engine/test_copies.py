@@ -31,6 +31,7 @@ from tests.engine.opened import (
     Opened,
     body,
 )
+from tests.identities import ensure_tenant
 
 
 async def copy(
@@ -199,7 +200,7 @@ async def test_copies_of_one_source_at_once_are_all_whole(opened: Opened, size: 
 @pytest.mark.parametrize("size", SIZES)
 async def test_another_tenant_gets_bytes_of_its_own(opened: Opened, size: int) -> None:
     """Nothing is shared across tenants: other key, other blob, other folder, other ciphertext."""
-    tenant = await opened.store.identity.ensure_tenant("other tenant")
+    tenant = await ensure_tenant(opened.store.identity, "other tenant")
     other = await opened.another("other", tenant)
     await opened.put(b"s", body(size))
     await copy(opened, b"s", b"c", to=other)

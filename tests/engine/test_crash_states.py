@@ -226,10 +226,10 @@ async def contents(store: Store, bucket: BucketRecord) -> Contents:
     """Read every object that is listed, and list every object that can be read."""
     page = await store.listings.objects(bucket, prefix=b"", delimiter=b"", after=b"", limit=1000)
     found: Contents = {}
-    for one in page.versions:
-        version = await store.versions.find(bucket, one[0])
+    for key in page.keys:
+        version = await store.versions.find(bucket, key)
         assert version is not None
-        found[one[0]] = await read_record(store, bucket, one[0], version)
+        found[key] = await read_record(store, bucket, key, version)
     return found
 
 
@@ -267,8 +267,8 @@ async def _expect_no_orphans(store: Store, bucket: BucketRecord, folder: Path) -
     """Every file of its own belongs to an object, or to a part of an upload in progress."""
     held: set[str] = set()
     page = await store.listings.objects(bucket, prefix=b"", delimiter=b"", after=b"", limit=1000)
-    for one in page.versions:
-        version = await store.versions.find(bucket, one[0])
+    for key in page.keys:
+        version = await store.versions.find(bucket, key)
         assert version is not None
         if version.detail.body is not None:
             held |= {extent.blob_id.hex() for extent in version.detail.body.extents}

@@ -81,7 +81,8 @@ async def test_r5_a_flipped_bit_of_a_stored_file_is_never_served(
     paths = stored_files(copy)
     for _ in range(FLIPS_OF_BODIES):
         path = chance.choice(paths)
-        at = chance.randrange(path.stat().st_size)
+        # Behind an open segment's entries lie zeros that nothing rests on.
+        at = chance.randrange(len(path.read_bytes().rstrip(b"\0")))
         _flip(path, at, 1 << chance.randrange(8))
         before = path.read_bytes()
         refused = await damaged_keys(store, objects)

@@ -34,6 +34,7 @@ from tests.engine.opened import (
 )
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.fakes.manual_clock import ManualClock
+from tests.identities import ensure_tenant
 
 
 async def _put(opened: Opened, size: int) -> None:
@@ -85,7 +86,7 @@ class Before:
         page = await opened.store.listings.objects(
             opened.bucket, prefix=b"", delimiter=b"", after=b"", limit=1000
         )
-        assert [one[0] for one in page.versions] == sorted(self.contents)
+        assert page.keys == sorted(self.contents)
         usage = await opened.store.buckets.usage(opened.bucket)
         assert usage.objects == len(self.contents)
         assert usage.object_bytes == sum(map(len, self.contents.values()))
@@ -290,7 +291,7 @@ async def test_r3_one_tenant_without_space_does_not_stop_another(
     opened: Opened, disk: FaultyDisk
 ) -> None:
     """R3: after the group that failed, the other tenant's segment takes writes again."""
-    tenant = await opened.store.identity.ensure_tenant("other")
+    tenant = await ensure_tenant(opened.store.identity, "other")
     other = await opened.another("other", tenant)
     disk.fail("pwritev", errno.ENOSPC, where=opened.tenant.tenant_id.hex())
     await asyncio.gather(
@@ -408,7 +409,7 @@ async def test_r4_of_a_group_whose_flush_failed_nobody_is_answered(
     opened: Opened, disk: FaultyDisk
 ) -> None:
     """R4: one tenant's segment fails; neither it nor who commits with it is acknowledged."""
-    tenant = await opened.store.identity.ensure_tenant("other")
+    tenant = await ensure_tenant(opened.store.identity, "other")
     other = await opened.another("other", tenant)
     disk.fail("fdatasync", errno.EIO, where=tenant.tenant_id.hex())
     outcomes = await asyncio.gather(

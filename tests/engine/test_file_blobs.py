@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,11 +18,27 @@ from storage_server.core.ids import (
     new_tenant_id,
 )
 from storage_server.core.limits import KIB, MIB
+from storage_server.crypto.chunks import TAG_BYTES, sealed_bytes
 from storage_server.crypto.wrapping import new_key
-from storage_server.engine.blob_format import SEGMENT_ENTRY_BYTES_MAX, parse_header
+from storage_server.engine.blob_format import (
+    SEGMENT_ENTRY_BYTES_MAX,
+    BlobKind,
+    header_core,
+    parse_header,
+    with_crc,
+)
 from storage_server.engine.blobs import BlobWriter, verify_blob
 from storage_server.engine.blobstore import Place, Ref
+from storage_server.engine.drivers.disk import SystemDisk
 from storage_server.engine.drivers.file_blobs import FileBlobOptions, FileBlobStore
+from storage_server.engine.drivers.folders import Folders
+from storage_server.engine.drivers.segments import (
+    SEAL_BYTES,
+    Segment,
+    read_segment_info,
+    scan_segment,
+    trimmed_bytes,
+)
 from storage_server.engine.errors import BlobGone, Damaged, FlushFailed, OutOfSpace
 from tests.fakes.faulty_disk import FaultyDisk
 
@@ -254,9 +271,10 @@ async def test_a_device_that_can_not_be_read_is_damage(
 
 
 async def test_one_flush_per_tenant_and_folder(
-    store: FileBlobStore, disk: FaultyDisk, place: Place
+    opening: Open, disk: FaultyDisk, place: Place
 ) -> None:
     """A group of sixteen costs one write and one flush; only a new segment flushes its folder."""
+    store = opening(zeros_ahead=False)
     for expected_fsyncs in (True, False):
         refs = [(await begun(store, place, 4 * KIB))[0] for _ in range(16)]
         disk.calls.clear()
@@ -363,8 +381,224 @@ async def test_a_clean_end_seals_and_a_crash_does_not(
     reserved = path.stat().st_blocks * 512
     await reader.trim_segment(place.tenant_id, unsealed.container)
     assert path.stat().st_blocks * 512 < reserved
-    assert path.stat().st_size == unsealed.stored_bytes
     assert set(await walked(reader)) == refs
+
+
+# --- Zeros written ahead ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def segment(tmp_path: Path, disk: FaultyDisk, place: Place) -> Segment:
+    """Give a segment that nobody wipes unless told to."""
+    root = tmp_path / "objects"
+    root.mkdir(exist_ok=True)
+    return Segment(disk, Folders(disk, str(root)), place.tenant_id, new_incarnation_id())
+
+
+def entry(place: Place, size: int) -> bytes:
+    """Return an entry as a walk accepts it: it looks at headers only."""
+    core = header_core(
+        kind=BlobKind.OBJECT,
+        own_file=False,
+        blob_bytes=size,
+        blob_id=new_blob_id(),
+        tenant_id=place.tenant_id,
+        bucket_id=place.bucket_id,
+        incarnation=new_incarnation_id(),
+        created_us=1,
+        key_version=1,
+        wrapped_key=bytes(60),
+        recovery=b"",
+    )
+    return with_crc(core + bytes(TAG_BYTES)) + os.urandom(sealed_bytes(size) - 1) + b"\x01"
+
+
+def scanned(path: Path, place: Place, container: int) -> list[tuple[int, int, bool]]:
+    """Return offset, length and whether it is intact of all that a walk tells of a file."""
+    with path.open("rb") as file:
+        return [
+            (ref.offset, ref.stored_bytes, any(ref.blob_id))
+            for ref, _ in scan_segment(SystemDisk(), file.fileno(), place.tenant_id, 0, container)
+        ]
+
+
+def path_of(segment: Segment, tmp_path: Path) -> Path:
+    """Return a segment's file."""
+    name = f"{segment.container:016x}"
+    return tmp_path / "objects" / segment.tenant_id.hex() / "segments" / name
+
+
+def test_a_flush_into_zeros_leaves_the_length_alone(
+    segment: Segment, place: Place, tmp_path: Path
+) -> None:
+    """Room is made ahead of what is written, in steps as long as what was; entries fill it."""
+    lengths = set()
+    expected = []
+    for number in range(200):
+        content = entry(place, 1000 + number)
+        offset = segment.reserve([content], len(content))
+        assert offset is not None
+        expected.append((offset, len(content), True))
+        segment.flush()
+        if segment.wants_room:
+            segment.make_room()
+        lengths.add(path_of(segment, tmp_path).stat().st_size)
+    assert len(lengths) < 10
+    assert scanned(path_of(segment, tmp_path), place, segment.container) == expected
+    segment.seal()
+    size = path_of(segment, tmp_path).stat().st_size
+    assert size == expected[-1][0] + expected[-1][1] + SEAL_BYTES
+    assert scanned(path_of(segment, tmp_path), place, segment.container) == expected
+
+
+def test_no_zero_ever_meets_an_entry(segment: Segment, place: Place, tmp_path: Path) -> None:
+    """Wiping and flushing at the same time, in whatever order: every byte stays."""
+    written: list[tuple[int, bytes]] = []
+    end = 0
+    done = threading.Event()
+
+    def wipe() -> None:
+        while not done.is_set():
+            segment.make_room()
+
+    threads = [threading.Thread(target=wipe) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(300):
+        content = entry(place, number * 37 % 20_000)
+        offset = segment.reserve([content], len(content))
+        assert offset is not None
+        written.append((offset, content))
+        end = offset + len(content)
+        segment.flush()
+    done.set()
+    for thread in threads:
+        thread.join()
+    stored = path_of(segment, tmp_path).read_bytes()
+    for offset, content in written:
+        assert stored[offset : offset + len(content)] == content
+    assert not stored[end:].strip(b"\0")
+    segment.seal()
+
+
+@pytest.mark.parametrize("trailing_zeros", [0, 1, 15])
+def test_trimming_keeps_an_entry_that_ends_in_zeros(
+    segment: Segment, place: Place, tmp_path: Path, trailing_zeros: int
+) -> None:
+    """A tag may end in zeros; what was acknowledged is never cut with the zeros behind it."""
+    content = entry(place, 3000)
+    content = content[: len(content) - trailing_zeros] + bytes(trailing_zeros)
+    offset = segment.reserve([content], len(content))
+    assert offset is not None
+    segment.flush()
+    segment.make_room()
+    path = path_of(segment, tmp_path)
+    with path.open("r+b") as file:
+        before = path.stat().st_size
+        file.truncate(trimmed_bytes(SystemDisk(), file.fileno()))
+    assert offset + len(content) <= path.stat().st_size < before
+    assert scanned(path, place, segment.container) == [(offset, len(content), True)]
+    segment.seal()
+
+
+@pytest.mark.parametrize("torn", [0, 1, 100, 512, 2000, 3000])
+def test_what_was_torn_among_zeros_hides_nothing(
+    segment: Segment, place: Place, tmp_path: Path, torn: int
+) -> None:
+    """A crash in a group that was written into zeros: any of its sectors may be there or not."""
+    contents = [entry(place, 3000) for _ in range(4)]
+    offsets = [segment.reserve([content], len(content)) or 0 for content in contents]
+    segment.flush()
+    segment.make_room()
+    path = path_of(segment, tmp_path)
+    with path.open("r+b") as file:
+        file.seek(offsets[2] + torn)
+        file.write(bytes(len(contents[2]) - torn))
+    found = scanned(path, place, segment.container)
+    assert [one[:2] for one in found if one[2]] == [
+        (offset, len(content))
+        for number, (offset, content) in enumerate(zip(offsets, contents, strict=True))
+        if number != 2 or torn >= 512
+    ]
+    with path.open("r+b") as file:  # the same with the last one: nothing but zeros behind it
+        file.seek(offsets[3] + torn)
+        file.write(bytes(len(contents[3]) - torn))
+    found = scanned(path, place, segment.container)
+    intact = [one[0] for one in found if one[2]]
+    assert intact == (offsets if torn >= 512 else offsets[:2])
+    segment.seal()
+
+
+def test_an_end_mark_with_zeros_behind_it_ends_the_walk(
+    segment: Segment, place: Place, tmp_path: Path
+) -> None:
+    """A crash while a segment is ended may leave its mark among zeros."""
+    content = entry(place, 3000)
+    offset = segment.reserve([content], len(content))
+    segment.flush()
+    segment.seal()
+    path = path_of(segment, tmp_path)
+    with path.open("r+b") as file:
+        file.truncate(1 * MIB)
+    assert scanned(path, place, segment.container) == [(offset, len(content), True)]
+    with path.open("rb") as file:
+        assert not read_segment_info(SystemDisk(), file.fileno()).sealed
+
+
+@pytest.mark.parametrize("call", ["allocate", "pwritev"])
+def test_a_disk_too_full_for_zeros_takes_entries_all_the_same(
+    segment: Segment, disk: FaultyDisk, place: Place, tmp_path: Path, call: str
+) -> None:
+    """Without room for zeros the segment is appended to, and nothing that was flushed is lost."""
+    first, second = entry(place, 3000), entry(place, 200_000)
+    offsets = [segment.reserve([first], len(first))]
+    segment.flush()
+    disk.fail(call, errno.ENOSPC)
+    segment.make_room()
+    disk.heal()
+    assert segment.error is None
+    offsets.append(segment.reserve([second], len(second)))
+    segment.flush()
+    assert scanned(path_of(segment, tmp_path), place, segment.container) == [
+        (offsets[0], len(first), True),
+        (offsets[1], len(second), True),
+    ]
+    segment.seal()
+
+
+@pytest.mark.parametrize("call", ["pwritev", "fdatasync"])
+def test_a_device_that_fails_under_zeros_ends_the_segment(
+    segment: Segment, disk: FaultyDisk, place: Place, call: str
+) -> None:
+    """What is queued is refused as after a failed flush: the device is not to be trusted."""
+    content = entry(place, 3000)
+    segment.reserve([content], len(content))
+    segment.flush()
+    assert segment.reserve([content], len(content)) is not None
+    disk.fail(call, errno.EIO)
+    segment.make_room()
+    disk.heal()
+    with pytest.raises(FlushFailed):
+        segment.flush()
+    assert segment.reserve([content], len(content)) is None
+    segment.seal()
+
+
+async def test_a_store_wipes_ahead_of_what_it_writes(
+    opening: Open, place: Place, tmp_path: Path
+) -> None:
+    """Few of many groups change the length of the file."""
+    store = opening()
+    refs = [await put(store, place, 1000)]
+    (path,) = (tmp_path / "objects" / place.tenant_id.hex() / "segments").iterdir()
+    lengths = set()
+    for _ in range(100):
+        refs.append(await put(store, place, 1000))
+        lengths.add(path.stat().st_size)
+    assert len(lengths) < 50
+    assert await walked(store) == refs
+    await store.close()
+    assert path.stat().st_size == refs[-1].offset + refs[-1].stored_bytes + SEAL_BYTES
 
 
 async def test_compaction_copies_entries_as_they_are(opening: Open, place: Place) -> None:

@@ -11,6 +11,7 @@ from storage_server.engine.errors import Damaged
 from storage_server.engine.keyholder import KeyHolder, part_context
 from storage_server.engine.records import BucketRecord
 from tests.engine.opened import Opened
+from tests.identities import ensure_tenant
 
 BLOB, OTHER_BLOB = BlobId(b"b" * 16), BlobId(b"c" * 16)
 KEY = b"k" * 32
@@ -38,7 +39,7 @@ async def test_s61_a_wrapped_key_opens_in_its_own_place_only(
     """S61: exchanged between blobs, buckets, tenants, purposes or versions it is refused."""
     bucket = opened.bucket
     other = await opened.another("other")
-    tenant = await opened.store.identity.ensure_tenant("stranger")
+    tenant = await ensure_tenant(opened.store.identity, "stranger")
     strange = await opened.another("strange", tenant)
     wrapped = holder.wrap(bucket, BLOB, KEY)
     version = bucket.key_version

@@ -385,17 +385,53 @@ async def test_a_large_file_is_read_in_threads(tmp_path: Path) -> None:
 
 
 def test_disk_blocks_are_taken_ahead_of_the_file(tmp_path: Path) -> None:
-    """The file's size stays, and its blocks reach further, also when it has grown."""
+    """The file's size stays, and its blocks reach further, also when more of it is used."""
     path = tmp_path / "data.mdb"
     path.write_bytes(bytes(4096))
-    room = lmdb_space.Preallocation(path, ahead_bytes=1 * MIB)
+    room = lmdb_space.Preallocation(path, 4096, ahead_bytes=1 * MIB)
     for grown in (0, 2 * MIB):
         with path.open("ab") as file:
             file.write(bytes(grown))
-        room.extend()
-        assert path.stat().st_size == room.file_bytes == 4096 + grown
+        room.extend(4096 + grown)
+        assert path.stat().st_size == room.used_bytes == 4096 + grown
         assert path.stat().st_blocks * 512 >= 4096 + grown + 1 * MIB
     room.close()
+
+
+def test_zeros_are_written_into_held_blocks_only(tmp_path: Path) -> None:
+    """Zeros come behind the file's end, step by step, and never take blocks of their own."""
+    path = tmp_path / "data.mdb"
+    path.write_bytes(b"page" * 1024)
+    room = lmdb_space.Preallocation(path, 4096, ahead_bytes=256 * 1024)
+    held = path.stat().st_blocks
+    while room.wants_zeros():
+        room.write_zeros()
+        room.flush()
+    assert path.read_bytes() == b"page" * 1024 + bytes(path.stat().st_size - 4096)
+    assert path.stat().st_size >= 4096 + 64 * 1024
+    for _ in range(10):
+        room.write_zeros()
+    assert path.stat().st_blocks == held
+    room.close()
+
+
+async def test_zeros_written_by_others_lie_behind_every_page(tmp_path: Path) -> None:
+    """Another process writes zeros between our commits: none of them comes over a page."""
+    store = await LmdbMetaStore.open(tmp_path, SystemClock())
+    await store.create(PART)
+    for number in range(40):
+        await store.commit(PART, [put(b"k%02d" % number, bytes([number + 1]) * 20_000)])
+        room = lmdb_space.Preallocation(tmp_path / "data.mdb", 4096)
+        if number % 3 == 0:
+            room.write_zeros()
+        room.close()
+    await store.close()
+    again = await LmdbMetaStore.open(tmp_path, SystemClock())
+    for number in range(40):
+        assert again.get_now(PART, b"k%02d" % number) == bytes([number + 1]) * 20_000
+    await again.commit(PART, [put(b"more")])
+    assert again.get_now(PART, b"more") == b"v"
+    await again.close()
 
 
 def test_the_map_fits_a_limited_address_space() -> None:

@@ -144,6 +144,11 @@ async def test_a_scan_returns_the_rows_of_its_range_in_byte_order(
         assert (page.rows, page.more) == (expected[:limit], len(expected) > limit)
         page = await store.scan(part, start, end, limit, reverse=True)
         assert (page.rows, page.more) == (expected[::-1][:limit], len(expected) > limit)
+        flat = await store.columns(part, start, end, limit)
+        assert all(key.startswith(flat.stem) for key in flat.keys)
+        own = [key[len(flat.stem) :] for key in flat.keys]
+        assert list(zip(own, flat.values, strict=True)) == expected[:limit]
+        assert flat.more == (len(expected) > limit)
 
 
 @LAW
@@ -190,6 +195,8 @@ async def test_an_empty_range_and_a_missing_partition_have_no_rows(store: MetaSt
         for reverse in (False, True):
             page = await store.scan(part, b"", KEY_END, 10, reverse=reverse)
             assert (page.rows, page.more) == ([], False)
+        flat = await store.columns(part, b"", KEY_END, 10)
+        assert (flat.keys, flat.values, flat.more) == ([], [], False)
     assert await store.get_many(missing, [b"a"]) == {}
     assert store.get_now(missing, b"a") is None
 

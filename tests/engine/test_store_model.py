@@ -32,6 +32,7 @@ from storage_server.engine.records import (
     Writer,
 )
 from storage_server.engine.store import Store
+from tests.identities import ensure_tenant
 
 OWNER = CanonicalId("a" * 64)
 WRITER = Writer(PrincipalId("AIDATEST"), "AKIATEST", "REQUEST")
@@ -112,7 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def create(self) -> None:
         """Make the bucket."""
-        tenant = self._run(self._store.identity.ensure_tenant("default"))
+        tenant = self._run(ensure_tenant(self._store.identity, "default"))
         self._bucket: BucketRecord = self._run(
             self._store.buckets.create(
                 name="bucket",
@@ -299,7 +300,7 @@ class StoreMachine(RuleBasedStateMachine):
                     self._bucket, prefix=prefix, delimiter=delimiter, after=after, limit=limit
                 )
             )
-            entries = sorted([one[0] for one in page.versions] + page.prefixes)
+            entries = sorted(page.keys + page.prefixes)
             assert len(entries) <= limit
             got += entries
             if not page.truncated:

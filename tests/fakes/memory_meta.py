@@ -12,6 +12,7 @@ from storage_server.engine import keys
 from storage_server.engine.drivers.deciding import decide
 from storage_server.engine.errors import EngineError
 from storage_server.engine.metastore import (
+    Columns,
     Done,
     First,
     Later,
@@ -127,6 +128,12 @@ class MemoryMetaStore:
             rows.reverse()
         shown: list[tuple[bytes, bytes | None]] = [*rows[:limit]]
         return Page(shown, len(rows) > limit > 0, shown[-1][0] if shown else start)
+
+    async def columns(self, part: Part, start: bytes, end: bytes, limit: int) -> Columns:
+        """Return rows in order, keys and values apart."""
+        page = await self.scan(part, start, end, limit)
+        values = [value for _, value in page.rows if value is not None]
+        return Columns(b"", [key for key, _ in page.rows], values, page.more)
 
     async def rollup(self, part: Part, spec: RollupSpec) -> Page:
         """Return up to ``limit`` rows and folded prefixes, by looking at every row."""

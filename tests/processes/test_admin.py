@@ -33,16 +33,19 @@ def test_the_socket_is_private_and_refuses_what_it_does_not_know(private_server:
     for line in (
         b"",
         b"nonsense\n",
-        b'{"command":"destroy"}\n',
-        b'{"command":"list","more":1}\n',
-        b'{"command":"list","owner":"' + b"x" * 70_000 + b'"}\n',
+        b'{"command":"key.destroy","wanted":{}}\n',
+        b'{"command":"key.list","wanted":{},"more":1}\n',
+        b'{"command":"key.list","wanted":{"more":1}}\n',
+        b'{"command":"key.list","wanted":{"tenant":"' + b"x" * 300_000 + b'"}}\n',
     ):
         assert "differ in version" in str(exchange(path, line)["error"])
-    assert "keys" in exchange(path, b'{"command":"list"}\n')
+    told = exchange(path, b'{"command":"key.list","wanted":{"tenant":"default"}}\n')["told"]
+    assert isinstance(told, dict)
+    assert "keys" in told
 
 
 @pytest.mark.parametrize("owner", ["", "a b", "../x", "x" * 65, "a\nb"])
 def test_a_name_that_is_none_is_refused(owner: str, private_server: Server) -> None:
     """Owners' names go to logs and listings, so their letters are few."""
-    done = private_server.command("key", "create", f"--owner={owner}", expect=1)
-    assert "An owner's name" in done.stderr
+    done = private_server.command("key", "create", f"--owner={owner}", expect=65)
+    assert "The name of a user has" in done.stderr

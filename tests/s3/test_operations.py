@@ -6,6 +6,7 @@ import botocore.loaders
 import pytest
 
 from storage_server.s3.operations import BY_NAME, OPERATIONS, SUBRESOURCES, Scope
+from storage_server.s3_api.handlers import TABLE
 
 MODEL: dict[str, Any] = botocore.loaders.Loader().load_service_model("s3", "service-2")
 
@@ -20,6 +21,45 @@ OLD_NAMES = {
 ELSEWHERE = {"WriteGetObjectResponse"}
 # Not in the model: forms and preflights come from browsers.
 FROM_BROWSERS = {"PostObject", "OptionsBucket", "OptionsObject"}
+# In another model, that of S3 Control, and named there as those of buckets are.
+OF_ACCOUNTS = {
+    f"{verb}AccountPublicAccessBlock": f"{verb}PublicAccessBlock"
+    for verb in ("Get", "Put", "Delete")
+}
+CONTROL: dict[str, Any] = botocore.loaders.Loader().load_service_model("s3control", "service-2")
+NOT_HERE = [
+    "CreateBucketMetadataConfiguration",
+    "CreateBucketMetadataTableConfiguration",
+    "CreateSession",
+    "DeleteBucketMetadataConfiguration",
+    "DeleteBucketMetadataTableConfiguration",
+    "DeleteObjectAnnotation",
+    "GetObjectAnnotation",
+    "GetObjectTorrent",
+    "ListDirectoryBuckets",
+    "ListObjectAnnotations",
+    "PutBucketAccelerateConfiguration",
+    "PutBucketAnalyticsConfiguration",
+    "PutBucketEncryption",
+    "PutBucketIntelligentTieringConfiguration",
+    "PutBucketInventoryConfiguration",
+    "PutBucketLifecycleConfiguration",
+    "PutBucketLogging",
+    "PutBucketMetricsConfiguration",
+    "PutBucketNotificationConfiguration",
+    "PutBucketReplication",
+    "PutBucketWebsite",
+    "PutObjectAnnotation",
+    "PutObjectLegalHold",
+    "PutObjectLockConfiguration",
+    "PutObjectRetention",
+    "RestoreObject",
+    "SelectObjectContent",
+    "UpdateBucketMetadataAnnotationTableConfiguration",
+    "UpdateBucketMetadataInventoryTableConfiguration",
+    "UpdateBucketMetadataJournalTableConfiguration",
+    "UpdateObjectEncryption",
+]
 REST = sorted(set(MODEL["operations"]) - ELSEWHERE - set(OLD_NAMES))
 
 
@@ -55,7 +95,21 @@ def test_every_operation_of_the_model_has_its_row(name: str) -> None:
 
 def test_there_are_no_rows_beyond_the_model() -> None:
     """A row that AWS does not have would be ours alone to explain."""
-    assert set(BY_NAME) == set(REST) | FROM_BROWSERS
+    assert set(BY_NAME) == set(REST) | FROM_BROWSERS | set(OF_ACCOUNTS)
+
+
+@pytest.mark.parametrize("name", sorted(OF_ACCOUNTS))
+def test_rows_of_accounts_are_those_of_s3_control(name: str) -> None:
+    """Method and path; the header that names the account chooses between the two models."""
+    http = CONTROL["operations"][OF_ACCOUNTS[name]]["http"]
+    row = BY_NAME[name]
+    assert (row.method, row.scope) == (http["method"], Scope.ACCOUNT)
+    assert http["requestUri"] == f"/v20180820/configuration/{row.subresource}"
+
+
+def test_which_rows_answer_501() -> None:
+    """The gap is a document: a row leaves this list when it gets its handler."""
+    assert sorted(set(BY_NAME) - set(TABLE)) == NOT_HERE
 
 
 @pytest.mark.parametrize("row", OPERATIONS, ids=lambda row: row.name)
@@ -98,3 +152,39 @@ def test_subresources_are_a_closed_list() -> None:
     """Names that only narrow a request are not among those that choose it."""
     assert {"acl", "tagging", "uploads", "versions", "list-type", "uploadId"} <= SUBRESOURCES
     assert not {"prefix", "versionId", "partNumber", "max-keys", "id"} & SUBRESOURCES
+
+
+def test_an_empty_version_is_a_version() -> None:
+    """``versionId`` present selects the action for versions, whatever it says."""
+    row = BY_NAME["GetObject"]
+    assert row.action_of(None) == "s3:GetObject"
+    assert row.action_of("") == row.action_of("null") == "s3:GetObjectVersion"
+
+
+@pytest.mark.parametrize(
+    ("name", "headers", "version_id", "expected"),
+    [
+        ("PutObject", (), None, []),
+        ("PutObject", ("x-amz-acl", "x-amz-grant-read"), None, ["s3:PutObjectAcl"]),
+        (
+            "PutObject",
+            ("x-amz-tagging", "if-match"),
+            None,
+            ["s3:PutObjectTagging", "s3:GetObject"],
+        ),
+        ("GetObjectAttributes", (), None, ["s3:GetObject"]),
+        ("GetObjectAttributes", (), "null", ["s3:GetObjectVersion"]),
+        (
+            "DeleteObject",
+            ("x-amz-bypass-governance-retention",),
+            "v",
+            ["s3:BypassGovernanceRetention"],
+        ),
+        ("GetObject", ("x-amz-acl", "if-match"), None, []),
+    ],
+)
+def test_headers_ask_for_more(
+    name: str, headers: tuple[str, ...], version_id: str | None, expected: list[str]
+) -> None:
+    """Each further action once."""
+    assert BY_NAME[name].further_actions(headers, version_id) == expected

@@ -11,6 +11,8 @@ from storage_server.s3.request import RequestHead
 from storage_server.s3.routing import match
 
 COPY = {"x-amz-copy-source": "/b/k"}
+CONTROL = "/v20180820/configuration/"
+ACCOUNT = {"x-amz-account-id": "123456789012"}
 
 
 def head(
@@ -72,10 +74,46 @@ def test_the_row_is_found(
 @pytest.mark.parametrize("row", OPERATIONS, ids=lambda row: row.name)
 def test_every_row_is_reached(row: Operation) -> None:
     """No row hides behind another."""
-    path = {Scope.SERVICE: "/", Scope.BUCKET: "/b", Scope.OBJECT: "/b/k"}[row.scope]
     query = dict.fromkeys(filter(None, (row.subresource, row.selector)), "x")
     headers = {row.header: "x"} if row.header else {}
+    if row.scope is Scope.ACCOUNT:
+        path, query, headers = CONTROL + row.subresource, {}, ACCOUNT
+    else:
+        path = {Scope.SERVICE: "/", Scope.BUCKET: "/b", Scope.OBJECT: "/b/k"}[row.scope]
     assert match(head(row.method, path, query, headers)) is row
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "error"),
+    [
+        ("GET", "/", {}, NotImplementedByServer),
+        ("PUT", "/b/k", {}, NotImplementedByServer),
+        ("DELETE", "/b", {}, NotImplementedByServer),
+        ("PUT", "/b" + CONTROL + "publicAccessBlock", {}, NotImplementedByServer),
+        ("GET", CONTROL + "somethingElse", {}, NotImplementedByServer),
+        ("DELETE", CONTROL + "publicAccessBlock", {"acl": ""}, NotImplementedByServer),
+        ("POST", CONTROL + "publicAccessBlock", {}, MethodNotAllowed),
+    ],
+)
+def test_a_request_about_an_account_is_never_one_about_a_bucket(
+    method: str, path: str, query: dict[str, str], error: type[Exception]
+) -> None:
+    """The header means S3 Control, and what that has no row for is refused."""
+    with pytest.raises(error):
+        match(head(method, path, query, ACCOUNT))
+
+
+def test_an_account_may_stand_in_the_hosts_name() -> None:
+    """There AWS's client puts it, and behind a domain it looks like a bucket's name."""
+    path = CONTROL + "publicAccessBlock"
+    account = ACCOUNT["x-amz-account-id"]
+    virtual = RequestHead("GET", path, "", "h", account, path[1:], {}, ACCOUNT, True)
+    assert match(virtual).name == "GetAccountPublicAccessBlock"
+
+
+def test_a_path_like_s3_controls_is_an_object_without_the_header() -> None:
+    """Buckets may have any name."""
+    assert match(head("GET", CONTROL + "publicAccessBlock")).name == "GetObject"
 
 
 @pytest.mark.parametrize("name", ["anything", "corss", "Policy", "prefix", "partNumber"])

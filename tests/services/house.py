@@ -20,6 +20,8 @@ from storage_server.engine.records import (
 )
 from storage_server.engine.store import Store
 from storage_server.s3.messages.buckets import CreateBucketInput
+from storage_server.s3.policy import shipped
+from storage_server.services.acl import Acls
 from storage_server.services.actor import Actor
 from storage_server.services.authorize import Authorizer
 from storage_server.services.batch_delete import BatchDeleteService
@@ -29,6 +31,7 @@ from storage_server.services.listings import ListingService
 from storage_server.services.object_config import ObjectConfigService
 from storage_server.services.objects import ObjectService
 from storage_server.services.owners import Owners
+from tests.identities import add_principal, ensure_tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,20 @@ class House:
     root: Actor
 
     @property
+    def acls(self) -> Acls:
+        """The rules of access control lists."""
+        identity = self.store.identity
+        return Acls(identity, Authorizer(self.store), Owners(identity))
+
+    @property
     def objects(self) -> ObjectService:
         """The service of objects."""
-        return ObjectService(self.store, Authorizer(self.store))
+        return ObjectService(self.store, Authorizer(self.store), self.acls)
 
     @property
     def bucket_config(self) -> BucketConfigService:
         """The service of bucket settings."""
-        return BucketConfigService(self.store, Owners(self.store.identity))
+        return BucketConfigService(self.store, self.acls)
 
     @property
     def listings(self) -> ListingService:
@@ -59,7 +68,7 @@ class House:
     @property
     def object_config(self) -> ObjectConfigService:
         """The service of object settings."""
-        return ObjectConfigService(self.store, self.objects, Owners(self.store.identity))
+        return ObjectConfigService(self.store, self.objects, self.acls)
 
     @property
     def batch_delete(self) -> BatchDeleteService:
@@ -69,13 +78,25 @@ class House:
     def buckets(self, region: str = "us-east-1", *, strict_region: bool = False) -> BucketService:
         """Return the service of buckets for a region."""
         owners = Owners(self.store.identity)
-        return BucketService(self.store, owners, region=region, strict_region=strict_region)
+        return BucketService(
+            self.store,
+            owners,
+            Authorizer(self.store),
+            self.acls,
+            region=region,
+            strict_region=strict_region,
+        )
 
     async def make_bucket(
-        self, name: str = "bucket", actor: Actor | None = None, *, object_lock: bool = False
+        self,
+        name: str = "bucket",
+        actor: Actor | None = None,
+        *,
+        object_lock: bool = False,
+        ownership: str | None = None,
     ) -> BucketRecord:
         """Create a bucket and return it."""
-        wanted = CreateBucketInput(name, "", object_lock=object_lock, tags=())
+        wanted = CreateBucketInput(name, "", object_lock=object_lock, tags=(), ownership=ownership)
         await self.buckets().create(actor or self.ann, wanted)
         return self.bucket(name)
 
@@ -107,10 +128,11 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
             data_dir=folder, master=MasterSource.generated(), lanes=lanes, space_reserve_bytes=0
         )
         store = await Store.open(options, SystemClock())
-        tenant = await store.identity.ensure_tenant("default")
-        system = await store.identity.ensure_tenant("system")
+        tenant = await ensure_tenant(store.identity, "default")
+        system = await ensure_tenant(store.identity, "system")
         people = [
-            await store.identity.add_principal(
+            await add_principal(
+                store.identity,
                 PrincipalRecord(
                     principal_id=PrincipalId(f"AIDA{name.upper()}"),
                     tenant_id=home.tenant_id,
@@ -119,7 +141,8 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
                     display_name=name.title(),
                     revision=1,
                     is_root=name == "root",
-                )
+                    policy_ids=() if name == "root" else (shipped.arn_of("user"),),
+                ),
             )
             for name, home in (("ann", tenant), ("bob", tenant), ("root", system))
         ]

@@ -1,8 +1,21 @@
 """Settings of a bucket."""
 
 import pytest
+from msgspec.structs import replace
 
-from storage_server.s3.errors import InvalidBucketState, NoSuchTagSet, NotImplementedByServer
+from storage_server.engine.identity import Projected
+from storage_server.s3.errors import (
+    AccessControlListNotSupported,
+    InvalidBucketAclWithObjectOwnership,
+    InvalidBucketState,
+    NoSuchPublicAccessBlockConfiguration,
+    NoSuchTagSet,
+    OwnershipControlsNotFoundError,
+)
+from storage_server.s3.messages.acl import RequestedAcl, RequestedGrant
+from storage_server.s3.policy.acl import ALL_USERS, Permission
+from storage_server.services.ownership import is_enforced
+from storage_server.services.public_access import flags_of
 from tests.services.house import House
 
 
@@ -40,12 +53,81 @@ async def test_tags_are_replaced_and_removed(house: House) -> None:
         house.bucket_config.tags(house.bucket())
 
 
-async def test_an_acl_may_only_say_what_is_the_case(house: House) -> None:
-    """Full control for the owner, or the default."""
+async def test_a_list_is_replaced_and_shown(house: House) -> None:
+    """People by their names, groups by their address."""
+    bucket = await house.make_bucket(ownership="ObjectWriter")
+    service = house.bucket_config
+    await service.set_public_access_block(bucket, 0)
+    await service.set_acl(house.bucket(), RequestedAcl("public-read"))
+    owner, grants = service.acl_now(house.bucket())
+    assert (owner.canonical_id, owner.display_name) == (bucket.owner, "Ann")
+    assert [(one.permission, one.uri) for one in grants] == [
+        ("FULL_CONTROL", ""),
+        ("READ", ALL_USERS),
+    ]
+    await service.set_acl(house.bucket(), RequestedAcl("private"))
+    assert "acl" not in house.bucket().documents
+
+
+async def test_a_list_has_no_place_under_enforced_ownership(house: House) -> None:
+    """But for the words that say what is the case anyway."""
     bucket = await house.make_bucket()
-    owner = house.bucket_config.owner_now(bucket)
-    assert owner.display_name == "Ann"
-    house.bucket_config.require_default_acl(bucket, None)
-    house.bucket_config.require_default_acl(bucket, owner.canonical_id)
-    with pytest.raises(NotImplementedByServer):
-        house.bucket_config.require_default_acl(bucket, "b" * 64)
+    service = house.bucket_config
+    with pytest.raises(AccessControlListNotSupported):
+        await service.set_acl(bucket, RequestedAcl("public-read"))
+    await service.set_acl(bucket, RequestedAcl("bucket-owner-full-control"))
+    owners = RequestedGrant("id", bucket.owner, Permission.FULL_CONTROL)
+    await service.set_acl(bucket, RequestedAcl(grants=(owners,), owner=bucket.owner))
+    assert "acl" not in house.bucket().documents
+
+
+async def test_enforcing_ownership_never_takes_grants_away_silently(house: House) -> None:
+    """The list has to be given up first."""
+    bucket = await house.make_bucket(ownership="ObjectWriter")
+    service = house.bucket_config
+    reads = RequestedGrant("id", "b" * 64, Permission.READ)
+    await service.set_acl(bucket, RequestedAcl(grants=(reads,), owner=bucket.owner))
+    with pytest.raises(InvalidBucketAclWithObjectOwnership):
+        await service.set_ownership(bucket, "BucketOwnerEnforced")
+    assert service.ownership(house.bucket()) == "ObjectWriter"
+    await service.set_acl(house.bucket(), RequestedAcl("private"))
+    await service.set_ownership(bucket, "BucketOwnerEnforced")
+    assert service.ownership(house.bucket()) == "BucketOwnerEnforced"
+
+
+async def test_without_controls_the_tenants_default_holds(house: House) -> None:
+    """And the bucket says that it has none."""
+    bucket = await house.make_bucket()
+    await house.bucket_config.set_ownership(bucket, None)
+    with pytest.raises(OwnershipControlsNotFoundError):
+        house.bucket_config.ownership(house.bucket())
+    assert is_enforced(house.store.identity, house.bucket())
+
+
+async def test_flags_of_a_bucket_add_to_those_of_its_tenant(house: House) -> None:
+    """A bucket can block more and never less."""
+    bucket = await house.make_bucket()
+    service, identity = house.bucket_config, house.store.identity
+    assert service.public_access_block(bucket) == 15
+    await service.set_public_access_block(bucket, 4)
+    assert flags_of(identity, house.bucket()) == 4
+    tenant = replace(house.tenant, public_access_block=1, revision=house.tenant.revision + 1)
+    await identity.project(Projected(tenants=(tenant,)))
+    assert flags_of(identity, house.bucket()) == 5
+    await service.set_public_access_block(bucket, None)
+    with pytest.raises(NoSuchPublicAccessBlockConfiguration):
+        service.public_access_block(house.bucket())
+    assert flags_of(identity, house.bucket()) == 1
+
+
+async def test_payer_and_abac_are_remembered(house: House) -> None:
+    """Both begin as AWS's do."""
+    bucket, service = await house.make_bucket(), house.bucket_config
+    assert (service.payer(bucket), service.has_abac(bucket)) == ("BucketOwner", False)
+    await service.set_payer(bucket, "Requester")
+    await service.set_abac(bucket, is_enabled=True)
+    now = house.bucket()
+    assert (service.payer(now), service.has_abac(now)) == ("Requester", True)
+    await service.set_payer(bucket, "BucketOwner")
+    await service.set_abac(bucket, is_enabled=False)
+    assert {"payment", "abac"}.isdisjoint(house.bucket().documents)

@@ -9,7 +9,7 @@ from storage_server.s3 import errors as s3
 from storage_server.services.engine_errors import as_s3_error, translated
 
 # These end a process at its start; no request ever meets them.
-_AT_START = {"InstanceLocked", "FormatTooNew", "Unsupported", "Faulty", "AlreadyThere", "NotThere"}
+_AT_START = {"InstanceLocked", "FormatTooNew", "Unsupported", "Faulty"}
 
 KINDS = [
     kind

@@ -6,7 +6,7 @@ from storage_server.core.ids import CanonicalId, TenantId
 from storage_server.engine.records import TenantRecord
 from storage_server.s3 import errors
 from storage_server.services.actor import ANONYMOUS, Actor
-from storage_server.services.lookups import LookupGuard
+from storage_server.services.lookups import DeniedElsewhere, LookupGuard
 from tests.fakes.manual_clock import ManualClock
 
 MISS = errors.NoSuchBucket(BucketName="b")
@@ -26,7 +26,7 @@ def tenant(name: str) -> Actor:
 
 
 @pytest.mark.parametrize(
-    "miss", [MISS, errors.BucketAlreadyExists(), errors.AccessDenied()], ids=lambda e: e.code
+    "miss", [MISS, errors.BucketAlreadyExists(), DeniedElsewhere()], ids=lambda e: e.code
 )
 def test_the_allowance_is_spent_and_comes_back(miss: errors.S3Error) -> None:
     """All three answers tell of a name, so all become SlowDown alike."""
@@ -55,11 +55,12 @@ def test_tenants_and_addresses_have_allowances_of_their_own() -> None:
 
 def test_root_other_errors_and_a_limit_of_zero_are_never_slowed() -> None:
     """What says nothing about foreign names is not counted."""
-    other = errors.NoSuchKey(Key="k")
+    other, own = errors.NoSuchKey(Key="k"), errors.AccessDenied()
     guard = LookupGuard(ManualClock(), per_minute=1)
     for _ in range(3):
         assert guard.judge(Actor(is_root=True), "192.0.2.1", MISS) is MISS
         assert guard.judge(ANONYMOUS, "192.0.2.1", other) is other
+        assert guard.judge(tenant("a"), "192.0.2.1", own) is own
     free = LookupGuard(ManualClock(), per_minute=0)
     assert {free.judge(ANONYMOUS, "192.0.2.1", MISS) for _ in range(9)} == {MISS}
 

@@ -8,14 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage_server.services import rates
-from storage_server.services.rates import MAP_BYTES, Rate, RateMap, Rates, claim_region, piece_bytes
+from storage_server.services.rates import (
+    REGION_BYTES,
+    Rate,
+    RateMap,
+    Rates,
+    claim_region,
+    piece_bytes,
+)
 from tests.fakes.manual_clock import ManualClock
+
+_MAP_BYTES = 8 * REGION_BYTES
 
 
 @pytest.fixture
 def memory() -> memoryview:
     """A map that several workers share."""
-    return memoryview(bytearray(MAP_BYTES))
+    return memoryview(bytearray(_MAP_BYTES))
 
 
 @pytest.fixture
@@ -74,7 +83,7 @@ def test_a_refusal_says_when_to_try_again(memory: memoryview, clock: ManualClock
 def test_counters_stay_apart_however_many_there_are(names: list[bytes]) -> None:
     """Names of different tenants never share a counter."""
     clock = ManualClock()
-    counters = RateMap(memoryview(bytearray(MAP_BYTES)), 0, clock)
+    counters = RateMap(memoryview(bytearray(_MAP_BYTES)), 0, clock)
     for n, name in enumerate(names):
         assert counters.take(name, n % 7 + 1, 1_000_000) == 0
     assert [counters.used(name) for name in names] == [n % 7 + 1 for n in range(len(names))]
@@ -124,6 +133,9 @@ def test_each_worker_has_a_region_of_its_own(tmp_path: Path) -> None:
     """The second claims the next, and there is an end."""
     path = tmp_path / "rates"
     path.write_bytes(b"")
-    with path.open("r+b") as first:
+    with path.open("r+b") as first, path.open("r+b") as second:
         assert claim_region(first.fileno()) == 0
+        assert claim_region(second.fileno()) == 1
+    with path.open("r+b") as third:
+        assert claim_region(third.fileno()) == 0
     assert rates.REGIONS_MAX >= 8

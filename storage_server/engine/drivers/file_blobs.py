@@ -27,6 +27,7 @@ from storage_server.engine.drivers.segments import (
     SegmentInfo,
     read_segment_info,
     scan_segment,
+    trimmed_bytes,
 )
 from storage_server.engine.drivers.writing import is_scarcity
 from storage_server.engine.errors import (
@@ -54,6 +55,8 @@ class FileBlobOptions:
     target: int = 0
     direct: bool = True
     """Write large blobs past the page cache, where the file system allows it."""
+    zeros_ahead: bool = True
+    """Write zeros ahead in segments."""
     descriptors_max: int = 512
     open_segments_max: int = 256
     flush_threads: int = 4
@@ -151,6 +154,12 @@ class FileBlobStore:
                 raise
 
         return flush
+
+    def append(self, place: Place, blob_id: BlobId, entry: bytes) -> Ref:
+        """Queue a small blob in the tenant's segment and return where it will be."""
+        if len(entry) > SEGMENT_ENTRY_BYTES_MAX:
+            raise ValueError("the blob is too large for a segment")
+        return self.queue(place.tenant_id, blob_id, [entry], len(entry))
 
     def queue(self, tenant_id: TenantId, blob_id: BlobId, pieces: list[Readable], size: int) -> Ref:
         """Put an entry behind the tenant's others, in memory, and return where it will be."""
@@ -273,7 +282,7 @@ class FileBlobStore:
         return await self._run(self._workers, lambda: self._segments_of(tenant_id))
 
     async def trim_segment(self, tenant_id: TenantId, container: int) -> None:
-        """Give back the space that a dead incarnation had reserved behind its last entry."""
+        """Give back what a dead incarnation had reserved or wiped behind its last entry."""
         path = self._segment_path(tenant_id, container)
         await self._run(self._workers, lambda: self._trim(path))
 
@@ -363,8 +372,13 @@ class FileBlobStore:
                 raise failure
         if failures:
             raise failures[0]
-        for one in others:
-            one.result()
+        for lane in others:
+            lane.result()
+        if self._options.zeros_ahead:
+            for one in files:
+                if isinstance(one, Segment) and one.wants_room:
+                    with contextlib.suppress(RuntimeError):  # the store is closed
+                        self._workers.submit(one.make_room)
 
     def _unlink(self, path: str) -> None:
         """Remove a file durably: the row that knows of it goes next, so it must not come back."""
@@ -374,7 +388,7 @@ class FileBlobStore:
 
     def _trim(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError), _opened(self._disk, path, os.O_RDWR) as opened:
-            self._disk.truncate(opened, os.fstat(opened).st_size)
+            self._disk.truncate(opened, trimmed_bytes(self._disk, opened))
 
     def _segments_of(self, tenant_id: TenantId) -> list[SegmentInfo]:
         found = []

@@ -23,6 +23,7 @@ from storage_server.engine.errors import Damaged, FormatTooNew, InstanceLocked, 
 from storage_server.engine.metastore import (
     LATER,
     ROOT,
+    Columns,
     Done,
     Later,
     Page,
@@ -88,7 +89,7 @@ class LmdbMetaStore:
         except BaseException:
             env.close()
             raise
-        room = lmdb_space.Preallocation(folder / "data.mdb")
+        room = lmdb_space.Preallocation(folder / "data.mdb", lmdb_space.used_bytes(env))
         writer = Writer(env, clock, asyncio.get_running_loop(), room, faults or NoFaults())
         return cls(env, writer, room, cold_bytes)
 
@@ -166,6 +167,15 @@ class LmdbMetaStore:
         del rows[limit:]
         return Page(rows, more and limit > 0, rows[-1][0] if rows else start)
 
+    async def columns(self, part: Part, start: bytes, end: bytes, limit: int) -> Columns:
+        """Return up to ``limit`` rows with ``start <= key < end``, keys and values apart."""
+        stem, keys, values = await self._read(
+            lambda txn: lmdb_rows.columns(txn, part, start, end, limit + 1)
+        )
+        more = len(keys) > limit
+        del keys[limit:], values[limit:]
+        return Columns(stem, keys, values, more and limit > 0)
+
     async def rollup(self, part: Part, spec: RollupSpec) -> Page:
         """Return up to ``limit`` rows and folded prefixes; a fold costs one seek."""
         rows, more, last = await self._read(lambda txn: lmdb_rows.rollup(txn, part, spec))
@@ -222,7 +232,7 @@ class LmdbMetaStore:
             raise _unreadable(error) from error
 
     def _is_cold(self) -> bool:
-        return self._cold_bytes is not None and self._room.file_bytes >= self._cold_bytes
+        return self._cold_bytes is not None and self._room.used_bytes >= self._cold_bytes
 
 
 def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:

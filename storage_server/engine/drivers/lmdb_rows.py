@@ -156,6 +156,19 @@ def scan(txn: Txn, part: bytes, start: bytes, end: bytes, count: int) -> list[Ro
     return rows
 
 
+def columns(
+    txn: Txn, part: bytes, start: bytes, end: bytes, count: int
+) -> tuple[bytes, list[bytes], list[bytes]]:
+    """Return what each key begins with ahead of the row's own, the keys, and the values."""
+    if len(start) <= PLAIN_BYTES_MAX:
+        run = _run(txn, part, start, end, count)
+        found = [row[0] for row in run]
+        if _POINTER_BYTES not in set(map(len, found)):
+            return part, found, [row[1] for row in run]
+    rows = scan(txn, part, start, end, count)
+    return b"", [row[0] for row in rows], [row[1] for row in rows]
+
+
 def scan_reverse(txn: Txn, part: bytes, start: bytes, end: bytes, count: int) -> list[Row]:
     """Return up to ``count`` rows with ``start <= key < end``, the last one first."""
     rows: list[Row] = []
@@ -260,10 +273,20 @@ def _plain_run(
     """Return rows up to the first pointer of the range, and whether there is one."""
     if len(start) > PLAIN_BYTES_MAX:
         return [], True
+    run = _run(txn, part, start, end, count)
+    plain = [(key[TREE_BYTES:], value) for key, value in run if len(key) < _POINTER_BYTES]
+    if len(plain) == len(run):
+        return plain, False
+    lengths = [len(key) for key, _ in run]
+    return plain[: lengths.index(_POINTER_BYTES)], True
+
+
+def _run(txn: Txn, part: bytes, start: bytes, end: bytes, count: int) -> list[Row]:
+    """Return up to ``count`` of a range's entries as LMDB has them, pointers too."""
     rows: list[Row] = []
     cursor = txn.cursor()
     if not cursor.set_range(part + (start or _FIRST_KEY)):
-        return rows, False
+        return rows
     stop = part + end
     onward = cursor.iternext()
     size = _RUN_FIRST
@@ -271,18 +294,11 @@ def _plain_run(
         run = list(islice(onward, min(size, count - len(rows))))
         if not run:
             break
-        ended = run[-1][0] >= stop
-        if ended:
-            del run[bisect_left(run, stop, key=_lmdb_key) :]
-        plain = [(key[TREE_BYTES:], value) for key, value in run if len(key) < _POINTER_BYTES]
-        if len(plain) < len(run):
-            lengths = [len(key) for key, _ in run]
-            return rows + plain[: lengths.index(_POINTER_BYTES)], True
-        rows += plain
-        if ended:
-            break
+        if run[-1][0] >= stop:
+            return rows + run[: bisect_left(run, stop, key=_lmdb_key)]
+        rows += run
         size = min(size * 4, _RUN_MAX)
-    return rows, False
+    return rows
 
 
 def _key_at(txn: Txn, cursor: _Cursor, part: bytes, bound: bytes) -> bytes | None:

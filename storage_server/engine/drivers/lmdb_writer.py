@@ -11,7 +11,7 @@ import lmdb
 
 from storage_server.core.clock import Clock
 from storage_server.engine.drivers.lmdb_group import Group
-from storage_server.engine.drivers.lmdb_space import Preallocation
+from storage_server.engine.drivers.lmdb_space import Preallocation, used_bytes
 from storage_server.engine.errors import EngineError, FlushFailed, OutOfSpace, Stopped
 from storage_server.engine.metastore import Done, Part, Refused, Stale, Tx
 
@@ -113,6 +113,7 @@ class Writer:
             if waiting:
                 outcomes = self._serve(waiting)
                 self._loop.call_soon_threadsafe(_tell, waiting, outcomes)
+                self._make_room()
 
     def _serve(self, jobs: list[Job]) -> Sequence[object]:
         """Return an outcome for each job: a result, or the exception to raise there."""
@@ -123,7 +124,6 @@ class Writer:
             ready = [job for job in jobs if job not in refused]
             written = iter(self._write(ready)) if ready else iter(())
             outcomes = [refused[job] if job in refused else next(written) for job in jobs]
-            self._room.extend()
         except Exception as error:  # noqa: BLE001 - nobody else is there to answer the waiting
             # Whatever it was, it is unknown what the disk holds now: nothing more is acknowledged.
             self._failed = True
@@ -131,6 +131,20 @@ class Writer:
             failure.__cause__ = error
             return [failure] * len(jobs)
         return outcomes
+
+    def _make_room(self) -> None:
+        """Take blocks and write zeros ahead, with nobody waiting for it."""
+        if self._failed:
+            return
+        try:
+            self._room.extend(used_bytes(self._env))
+            if self._room.wants_zeros():
+                with self._env.begin(write=True):
+                    self._room.write_zeros()
+                self._room.flush()
+        except (lmdb.Error, OSError) as error:
+            # A full disk costs the comfort. Any other failure may be LMDB's own at the next flush.
+            self._failed = not self._is_out_of_space(error)
 
     def _write(self, jobs: list[Job]) -> Sequence[object]:
         try:

@@ -1,4 +1,8 @@
-"""Segment files: small blobs of one tenant, appended by one incarnation, flushed by the group."""
+"""Segment files: small blobs of one tenant, appended by one incarnation, flushed by the group.
+
+Zeros are written ahead of the entries. A flush of bytes that take the place of others costs half of
+one that makes the file longer, because no extent and no length change with it.
+"""
 
 import errno
 import os
@@ -11,7 +15,7 @@ import msgspec
 from awscrt.checksums import crc32c
 
 from storage_server.core.ids import BlobId, IncarnationId, TenantId
-from storage_server.core.limits import MIB, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES
+from storage_server.core.limits import KIB, MIB, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES
 from storage_server.engine.blob_format import BLOB_MAGIC, HEADER_CORE_BYTES_MAX, parse_header
 from storage_server.engine.blobstore import Ref
 from storage_server.engine.drivers.disk import Disk, Readable, duplicate
@@ -30,6 +34,14 @@ _HEADER = struct.Struct("<8sHH4x8s8sQ20x")  # magic, format, flags, incarnation,
 _SEAL = struct.Struct("<8sQQ4x")  # magic, container, where the last entry ends
 _CRC = struct.Struct("<I")
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+# As much as the segment holds is wiped ahead of it, between these: little for the idle, and at most
+# some 5 ms of a thread's time at once.
+_AHEAD_BYTES_MIN: Final = 64 * KIB
+_AHEAD_BYTES_MAX: Final = 4 * MIB
+_ZEROS: Final = bytes(256 * KIB)
+# Behind an entry's last byte that is not zero lies less than a tag of zeros.
+_TRAILING_ZEROS_MAX: Final = 16
+_PAGE_BYTES: Final = 4096
 
 
 class SegmentInfo(msgspec.Struct, frozen=True, gc=False):
@@ -44,8 +56,12 @@ class SegmentInfo(msgspec.Struct, frozen=True, gc=False):
 class Segment:
     """The open segment of a tenant in this process.
 
-    ``reserve`` is called from the loop, ``flush`` and ``seal`` from threads. Offsets are given
-    out in order and never taken back, so what is flushed has no holes.
+    ``reserve`` is called from the loop, ``flush``, ``make_room`` and ``seal`` from threads. Offsets
+    are given out in order and never taken back, so what is flushed has no holes.
+
+    Zeros are only ever written behind ``_wiped``, and entries only before it unless their writer
+    holds ``_wiping``: so no zero meets an entry. The locks are taken in the order ``_flushing``,
+    ``_wiping``, ``_lock``.
     """
 
     def __init__(
@@ -66,13 +82,22 @@ class Segment:
         self._end = SEGMENT_HEADER_BYTES
         self._written = 0
         self._allocated = 0
+        self._wiped = 0
+        self._wants_room = True
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
+        self._wiping = threading.Lock()
 
     @property
     def idle(self) -> bool:
         """Tell whether nothing waits to be flushed."""
         return self._written == self._end
+
+    @property
+    def wants_room(self) -> bool:
+        """Tell whether ``make_room`` would be of use."""
+        left = self._wiped - self._end
+        return self._wants_room and left < _ahead_bytes(self._end) // 2
 
     def reserve(self, pieces: list[Readable], stored_bytes: int) -> int | None:
         """Queue an entry and return its offset, or None when another segment has to take it."""
@@ -102,16 +127,45 @@ class Segment:
             if self._closed:
                 raise FlushFailed("the segment is sealed")
             try:
-                self._append(pieces, end)
+                if end <= self._wiped:
+                    write_all(self._disk, self._descriptor, pieces, self._written)
+                else:
+                    self._append(pieces, end)
             except OSError as error:
                 self._fail(meaning(error))
                 raise meaning(error) from error
             self._flush_device()
             self._written = end
 
+    def make_room(self) -> None:
+        """Write zeros ahead of the entries and make them durable, if it is time for that.
+
+        A device without room for them is no failure: entries are then appended as they come. One
+        that fails otherwise ends the segment, as a failed flush does.
+        """
+        with self._wiping:
+            if self._closed or self.error is not None or self._descriptor < 0:
+                return
+            if not self.wants_room:
+                return
+            start = self._wiped
+            stop = min(start + _ahead_bytes(self._end), SEGMENT_BYTES_MAX)
+            stop -= stop % _PAGE_BYTES
+            try:
+                if start < stop:
+                    self._wipe(start, stop)
+                self._wants_room = start < stop
+            except OSError as error:
+                self._wants_room = False
+                failure = meaning(error)
+                if isinstance(failure, FlushFailed):
+                    with self._lock:
+                        self.error = failure
+                        self._queue.clear()
+
     def seal(self) -> None:
         """Write the end mark, give back what was reserved behind it, and close the file."""
-        with self._flushing, self._lock:
+        with self._flushing, self._wiping, self._lock:
             self._closed = True
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor < 0:
@@ -119,8 +173,8 @@ class Segment:
             try:
                 if self.error is None:
                     mark = _seal(self.container, self._written)
+                    self._disk.truncate(descriptor, self._written)
                     write_all(self._disk, descriptor, [mark], self._written)
-                    self._disk.truncate(descriptor, self._written + SEAL_BYTES)
             except OSError:
                 return  # without its mark it reads like the segment of a process that died
             finally:
@@ -132,12 +186,32 @@ class Segment:
             return duplicate(self._descriptor)
 
     def _append(self, pieces: list[Readable], end: int) -> None:
-        if self._descriptor < 0:
-            names = (self.tenant_id.hex(), SEGMENTS)
-            name = self._name
-            self._descriptor, self._folder = self._folders.create(names, name, os.O_RDWR)
-        self._reserve_space(end)
-        write_all(self._disk, self._descriptor, pieces, self._written)
+        """Write to where no zeros are yet."""
+        with self._wiping:
+            if self._descriptor < 0:
+                names = (self.tenant_id.hex(), SEGMENTS)
+                name = self._name
+                self._descriptor, self._folder = self._folders.create(names, name, os.O_RDWR)
+            self._reserve_space(end)
+            write_all(self._disk, self._descriptor, pieces, self._written)
+            self._wiped = max(self._wiped, end)
+
+    def _wipe(self, start: int, stop: int) -> None:
+        """Write zeros, through a descriptor of its own.
+
+        The kernel tells each open file once that its bytes did not reach the device: the one that
+        ``flush`` uses must not miss it.
+        """
+        self._reserve_space(stop)
+        descriptor = self._disk.open(f"{self._folder}/{self._name}", os.O_WRONLY)
+        try:
+            for at in range(start, stop, len(_ZEROS)):
+                zeros = memoryview(_ZEROS)[: stop - at]
+                write_all(self._disk, descriptor, [zeros], at)
+            self._disk.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._wiped = stop
 
     def _reserve_space(self, end: int) -> None:
         """Reserve ahead in doubling steps, 1 MiB to 64 MiB: few extents, little for the idle."""
@@ -190,16 +264,21 @@ def scan_segment(
     """Yield the entries of a segment: where they lie, and their headers.
 
     A stretch without an intact entry is yielded under the blob id zero, once; the walk goes on at
-    the next intact header behind it.
+    the next intact header behind it. It ends before an end mark, and before the zeros that were
+    written ahead.
     """
     end = os.fstat(descriptor).st_size
-    end = _sealed_end(disk, descriptor, end) or end
+    sealed = _sealed_end(disk, descriptor, end)
+    end = end if sealed is None else sealed
+    last = end if sealed is not None else _zeros_from(disk, descriptor, end)
     at = SEGMENT_HEADER_BYTES
-    while at < end:
+    while at < last:
         head = _read(disk, descriptor, at, min(HEADER_CORE_BYTES_MAX, end - at))
         entry = _entry(head, tenant_id, end - at)
+        if entry is None and _is_end_mark(head[:SEAL_BYTES], container, at):
+            return
         if entry is None:
-            following = _next_entry(disk, descriptor, tenant_id, at + 1, end)
+            following = _next_entry(disk, descriptor, tenant_id, at + 1, last, end)
             yield Ref(BlobId(bytes(16)), target, container, at, following - at), head
             at = following
         else:
@@ -240,6 +319,37 @@ def _crc_holds(block: bytes) -> bool:
     return block[-4:] == _CRC.pack(crc32c(block[:-4]))
 
 
+def trimmed_bytes(disk: Disk, descriptor: int) -> int:
+    """Return how long a segment is that nobody appends to, without zeros behind its entries.
+
+    Only whole pages of them go: an entry may itself end in a few.
+    """
+    size = os.fstat(descriptor).st_size
+    if _sealed_end(disk, descriptor, size) is not None:
+        return size
+    least = _zeros_from(disk, descriptor, size) + _TRAILING_ZEROS_MAX
+    return min(size, -(-least // _PAGE_BYTES) * _PAGE_BYTES)
+
+
+def _ahead_bytes(end: int) -> int:
+    return min(max(end, _AHEAD_BYTES_MIN), _AHEAD_BYTES_MAX)
+
+
+def _zeros_from(disk: Disk, descriptor: int, size: int) -> int:
+    """Return the place behind the last byte that is not zero."""
+    while size > 0:
+        start = max(0, size - MIB)
+        window = _read(disk, descriptor, start, size - start).rstrip(b"\0")
+        if window:
+            return start + len(window)
+        size = start
+    return 0
+
+
+def _is_end_mark(block: bytes, container: int, at: int) -> bool:
+    return block == _seal(container, at)
+
+
 def _sealed_end(disk: Disk, descriptor: int, size: int) -> int | None:
     if size < SEGMENT_HEADER_BYTES + SEAL_BYTES:
         return None
@@ -260,11 +370,13 @@ def _entry(head: bytes, tenant_id: TenantId, room: int) -> tuple[BlobId, int, in
     return header.blob_id, header.stored_bytes, header.header_bytes
 
 
-def _next_entry(disk: Disk, descriptor: int, tenant_id: TenantId, start: int, end: int) -> int:
-    """Return where the next intact entry begins, or ``end``."""
+def _next_entry(
+    disk: Disk, descriptor: int, tenant_id: TenantId, start: int, last: int, end: int
+) -> int:
+    """Return where the next intact entry begins, or ``last``; entries reach up to ``end``."""
     overlap = len(BLOB_MAGIC) - 1
-    while start < end:
-        window = _read(disk, descriptor, start, min(MIB, end - start))
+    while start < last:
+        window = _read(disk, descriptor, start, min(MIB, last - start))
         found = window.find(BLOB_MAGIC)
         if found < 0:
             start += max(len(window) - overlap, 1)
@@ -274,7 +386,7 @@ def _next_entry(disk: Disk, descriptor: int, tenant_id: TenantId, start: int, en
         if _entry(head, tenant_id, end - at) is not None:
             return at
         start = at + 1
-    return end
+    return last
 
 
 def _read(disk: Disk, descriptor: int, offset: int, length: int) -> bytes:

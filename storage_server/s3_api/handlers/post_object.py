@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from storage_server.s3 import errors, post_policy
+from storage_server.s3 import post_policy
 from storage_server.s3.form_data import FormReader, parse_boundary
 from storage_server.s3.messages.objects import version_headers
 from storage_server.s3.messages.post_object import PostObjectInput, post_object_reply
@@ -17,6 +17,7 @@ from storage_server.s3_api.body import RequestBody
 from storage_server.s3_api.call import Call, Handler
 from storage_server.services.actor import Actor
 from storage_server.services.objects import checksum_pairs
+from storage_server.services.payment import require_payer
 
 
 class FormFile:
@@ -83,9 +84,12 @@ async def post_object(call: Call) -> Reply:
     await file.read_fields()
     assert form.file is not None
     fields = post_policy.expand(form.fields, form.file.filename)
-    actor = _admit(call, fields, file)
+    signer = _admit(call, fields, file)
     wanted = PostObjectInput.parse(fields)
-    call.services.authorizer.require(actor, "s3:PutObject", call.bucket, wanted.key)
+    actor = signer.saying(wanted.headers)
+    for action in ("s3:PutObject", *call.operation.further_actions(wanted.headers, None)):
+        await call.services.authorizer.require(actor, action, call.bucket, wanted.key)
+    require_payer(actor, call.bucket, wanted.headers)
     stored = await call.services.objects.put(
         actor,
         call.bucket,
@@ -106,17 +110,17 @@ async def post_object(call: Call) -> Reply:
 
 
 def _admit(call: Call, fields: dict[str, str], file: FormFile) -> Actor:
-    """Return who signed the form's policy, which must allow what the form holds.
+    """Return who signed the form's policy, which must allow what the form holds; else nobody.
 
     Raises:
-        AccessDenied: Nobody signed, or the policy does not allow a field.
+        AccessDenied: The policy does not allow a field.
         S3Error: The signature is not the signer's, or the policy is none.
     """
     claim = post_policy.parse_claim(fields)
     if claim is None:
-        raise errors.AccessDenied
+        return call.actor  # only a bucket that is open to anyone takes it
     credentials = call.services.credentials
-    actor = credentials.authenticate_form(claim, call.request_id)
+    actor = credentials.authenticate_form(claim, call.head, call.request_id)
     file.policy = post_policy.parse_policy(claim.policy_text)
     post_policy.check_policy(file.policy, fields, call.bucket.name, credentials.now_us())
     return actor

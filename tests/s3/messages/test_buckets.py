@@ -12,6 +12,7 @@ from storage_server.s3.errors import (
     MalformedXML,
     NotImplementedByServer,
 )
+from storage_server.s3.messages.acl import RequestedAcl
 from storage_server.s3.messages.buckets import (
     CreateBucketInput,
     ListBucketsInput,
@@ -101,19 +102,26 @@ def test_s50_a_name_inside_the_rules_is_taken(name: str) -> None:
 
 
 def test_create_bucket_reads_all_it_can_be_told() -> None:
-    """Region, tags, object lock and the default ACL."""
+    """Region, tags, object lock, list and ownership."""
     body = (
         b'<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         b"<LocationConstraint>eu-west-1</LocationConstraint>"
         b"<Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>"
     )
     headers = {
-        "x-amz-acl": "private",
+        "x-amz-acl": "public-read",
         "x-amz-bucket-object-lock-enabled": "true",
-        "x-amz-object-ownership": "BucketOwnerEnforced",
+        "x-amz-object-ownership": "ObjectWriter",
     }
     wanted = CreateBucketInput.parse(head("PUT", headers=headers), body)
-    assert wanted == CreateBucketInput("bucket", "eu-west-1", object_lock=True, tags=(("k", "v"),))
+    assert wanted == CreateBucketInput(
+        "bucket",
+        "eu-west-1",
+        object_lock=True,
+        tags=(("k", "v"),),
+        acl=RequestedAcl("public-read"),
+        ownership="ObjectWriter",
+    )
 
 
 def _configuration(content: str) -> bytes:
@@ -123,10 +131,8 @@ def _configuration(content: str) -> bytes:
 @pytest.mark.parametrize(
     ("headers", "body", "error"),
     [
-        ({"x-amz-acl": "public-read"}, b"", NotImplementedByServer),
         ({"x-amz-acl": "nonsense"}, b"", InvalidArgument),
-        ({"x-amz-grant-read": "id=1"}, b"", NotImplementedByServer),
-        ({"x-amz-object-ownership": "ObjectWriter"}, b"", NotImplementedByServer),
+        ({"x-amz-grant-read": "id"}, b"", InvalidArgument),
         ({"x-amz-object-ownership": "Nobody"}, b"", InvalidArgument),
         ({"x-amz-bucket-object-lock-enabled": "yes"}, b"", InvalidArgument),
         ({"x-amz-bucket-namespace": "account-regional"}, b"", NotImplementedByServer),

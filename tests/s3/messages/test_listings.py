@@ -8,8 +8,8 @@ from storage_server.core.ids import CanonicalId, PrincipalId, VersionId
 from storage_server.engine.records import (
     Detail,
     Kind,
+    ListedFields,
     ListedMarkerOrVersion,
-    ListedVersion,
     ObjectPage,
     VersionPage,
     VersionRecord,
@@ -30,13 +30,13 @@ OWNER = Owner("c" * 64, "50% <me>")
 ODD_KEYS = ["a", "a&b<c>\"'.txt", "a b+c%20", "é/漢字", "tab\tline\nend\r", "100%"]
 
 
-def _listed(key: str) -> ListedVersion:
-    return key.encode(), b"2024-05-06T07:08:09.123Z", ETAG.encode(), b"42", b"STANDARD"
+FIELDS: ListedFields = (b"2024-05-06T07:08:09.123Z", ETAG.encode(), b"42", b"STANDARD")
 
 
 def _page(keys: list[str], prefixes: list[str], marker: str = "") -> ObjectPage:
     return ObjectPage(
-        [_listed(key) for key in keys],
+        [key.encode() for key in keys],
+        [FIELDS] * len(keys),
         [prefix.encode() for prefix in prefixes],
         bool(marker),
         marker.encode(),

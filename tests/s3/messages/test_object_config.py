@@ -3,17 +3,15 @@
 import pytest
 
 from storage_server.s3.errors import InvalidArgument, MalformedXML
+from storage_server.s3.messages.acl import RequestedAcl
 from storage_server.s3.messages.object_config import (
     ObjectVersionInput,
     PutObjectAclInput,
     PutObjectTaggingInput,
     delete_object_tagging_reply,
-    get_object_acl_reply,
     get_object_tagging_reply,
-    put_object_acl_reply,
     put_object_tagging_reply,
 )
-from storage_server.s3.messages.pages import Owner
 from tests.s3.messages.aws import head, read
 
 TAGGING = b"<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"
@@ -48,10 +46,10 @@ def test_replies_name_the_version_where_there_are_versions() -> None:
     assert delete_object_tagging_reply("v").status == 204
 
 
-def test_object_acls() -> None:
+def test_put_object_acl_reads_target_and_list() -> None:
     """As those of buckets, for one version."""
-    wanted = PutObjectAclInput.parse(head("PUT", key="k", headers={"x-amz-acl": "private"}), b"")
-    assert (wanted.target.key, wanted.canonical_id) == ("k", None)
-    parsed = read("GetObjectAcl", get_object_acl_reply(Owner("o")))
-    assert parsed["Grants"][0]["Permission"] == "FULL_CONTROL"
-    assert read("PutObjectAcl", put_object_acl_reply()) == {}
+    wanted = PutObjectAclInput.parse(
+        head("PUT", key="k", query={"versionId": "v"}, headers={"x-amz-acl": "private"}), b""
+    )
+    assert wanted.target == ObjectVersionInput("bucket", "k", "v")
+    assert wanted.acl == RequestedAcl("private")

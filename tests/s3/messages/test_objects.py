@@ -81,9 +81,9 @@ def test_a_body_that_is_only_framed_has_no_content_encoding() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
-        ("x-amz-acl", "public-read", errors.NotImplementedByServer),
+        ("x-amz-acl", "aws-exec-read", errors.NotImplementedByServer),
         ("x-amz-acl", "everybody", errors.InvalidArgument),
-        ("x-amz-grant-read", 'id="x"', errors.NotImplementedByServer),
+        ("x-amz-grant-read", '"x"', errors.InvalidArgument),
         ("x-amz-server-side-encryption", "aws:kms", errors.NotImplementedByServer),
         ("x-amz-server-side-encryption", "rot13", errors.InvalidArgument),
         (

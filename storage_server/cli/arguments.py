@@ -1,0 +1,67 @@
+"""The parser's parts that every command shares: wrong use, settings as flags, JSON."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from storage_server import config
+from storage_server.processes.errors import EXIT_USAGE
+
+Run = Callable[[argparse.Namespace], int]
+_PREFIX = "setting_"
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with the exit code of wrong use."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one sentence."""
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help.\n")
+
+
+def add_noun(commands: Any, name: str, text: str) -> Any:
+    """Add a word that commands follow, and return the place for them."""
+    noun = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    return noun.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def add_command(
+    commands: Any, name: str, text: str, run: Run, *, has_json: bool = False
+) -> argparse.ArgumentParser:
+    """Add a command with the settings' flags, and return its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
+    if has_json:
+        parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_settings(parser)
+    return parser
+
+
+def settings_of(given: argparse.Namespace) -> config.Settings:
+    """Return the settings: flags over environment over file over default.
+
+    Raises:
+        ConfigError: One of them can't be used.
+    """
+    flags = {
+        name.removeprefix(_PREFIX): text
+        for name, text in vars(given).items()
+        if name.startswith(_PREFIX) and text is not None
+    }
+    return config.load(flags, os.environ, given.config)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("settings (also HOLDFAST_* and TOML: CONFIGURATION.md)")
+    group.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with settings")
+    for row in config.SETTINGS:
+        group.add_argument(
+            row.flag,
+            dest=_PREFIX + row.name + ("_file" if row.is_secret else ""),
+            metavar="FILE" if row.is_secret else row.type.upper(),
+            help=row.text.replace("%", "%%"),
+        )

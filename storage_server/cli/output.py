@@ -1,0 +1,67 @@
+"""What commands print: text and tables for people, JSON for programs, sentences on failure."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def print_line(text: str) -> None:
+    """Print a line of a command's answer."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on one line."""
+    builtins = msgspec.to_builtins(value)
+    sys.stdout.write(json.dumps(builtins, ensure_ascii=False) + "\n")
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print rows in columns, on lines as long as they need to be when nobody watches."""
+    table = Table(*heads, box=None, pad_edge=False, show_header=any(heads))
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    shown = Console(highlight=False)
+    if not shown.is_terminal:
+        # A script cuts columns; what is folded for a width of 80 it would read as two rows.
+        shown = Console(highlight=False, width=max(80, shown.measure(table).maximum))
+    shown.print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print names and values below each other; those without a value are left out."""
+    shown = [(name, value) for name, value in facts if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        print_line(f"{name:<{width}}  {value}")
+
+
+def day_and_time(time_us: int) -> str:
+    """Return a time in UTC to the minute; nothing for 0, which is never."""
+    if not time_us:
+        return ""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def say(lines: Sequence[str]) -> None:
+    """Print for people, beside the log: on the terminal, or on standard error."""
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
+
+
+def warn(sentence: str) -> None:
+    """Print a warning that does not keep the command from being done."""
+    sys.stderr.write(f"holdfast: warning: {sentence}\n")
+
+
+def fail(sentence: str, exit_code: int) -> int:
+    """Print why the command was not done, and return the exit code."""
+    sys.stderr.write(f"holdfast: {sentence}\n")
+    return exit_code

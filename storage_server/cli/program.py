@@ -1,0 +1,86 @@
+"""The program: its parser, put together from the nouns, and how it ends."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from storage_server import config
+from storage_server.cli import (
+    checking,
+    explaining,
+    grants,
+    groups,
+    keys,
+    policies,
+    projecting,
+    quotas,
+    roles,
+    serving,
+    tenants,
+    users,
+)
+from storage_server.cli.arguments import Parser
+from storage_server.cli.output import fail
+from storage_server.processes.admin import Refused
+from storage_server.processes.errors import EXIT_CONFIG, EXIT_FAILED, StartError
+
+_NOUNS: Final = (
+    serving,
+    tenants,
+    users,
+    groups,
+    roles,
+    policies,
+    keys,
+    quotas,
+    grants,
+    explaining,
+    projecting,
+    checking,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name and return the exit code.
+
+    What people can cause ends as one sentence on standard error, never as a traceback.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.run(given))
+    except config.ConfigError as error:
+        return fail(str(error), EXIT_CONFIG)
+    except StartError as error:
+        return fail(str(error), error.exit_code)
+    except Refused as refused:
+        return fail(refused.sentence, _EXITS.get(refused.code, EXIT_FAILED))
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        name = f" {error.filename}" if error.filename else ""
+        return fail(f"The operating system refused{name}: {error.strerror}.", EXIT_FAILED)
+    except KeyboardInterrupt:
+        return 130
+
+
+_EXITS: Final = {
+    "ValidationError": os.EX_DATAERR,
+    "MalformedPolicyDocument": os.EX_DATAERR,
+    "NoSuchEntity": os.EX_NOINPUT,
+    "EntityAlreadyExists": os.EX_CANTCREAT,
+    "ServiceUnavailable": os.EX_TEMPFAIL,
+}
+"""So that a script can tell "it is there already" and "there is none" from other refusals."""
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="holdfast", description="S3-compatible object storage.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for noun in _NOUNS:
+        noun.add(commands)
+    return parser

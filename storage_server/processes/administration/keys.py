@@ -1,0 +1,124 @@
+"""Commands about access keys, whose ids are unique in the whole installation."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from storage_server.core.ids import TenantId
+from storage_server.processes.admin import Command, Desk, Done
+from storage_server.s3.iam_errors import NoSuchEntity
+from storage_server.services.account_pages import Page
+from storage_server.services.account_views import AccessKey, NewAccessKey
+from storage_server.services.control import By
+
+_OWNERS_ROLE: Final = "user"
+
+
+class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Make a key; ``access_key_id`` and ``secret_key`` are empty when not given.
+
+    ``makes_user``: a user who does not exist is made, with the shipped policy ``user``.
+    """
+
+    tenant: str
+    user: str
+    access_key_id: str = ""
+    secret_key: str = ""
+    description: str = ""
+    expires_us: int = 0
+    scope: str = ""
+    makes_user: bool = False
+
+
+class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A page of a user's keys, or of the tenant's."""
+
+    tenant: str
+    user: str = ""
+    marker: str = ""
+    limit: int = 1000
+
+
+class Keyed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something about one key, whosever it is."""
+
+    access_key_id: str
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Change one key, whosever it is."""
+
+    access_key_id: str
+    change: Literal["disable", "enable", "delete"]
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A page of keys, and whose tenant they are in."""
+
+    tenant: str
+    keys: tuple[AccessKey, ...]
+    marker: str = ""
+
+
+async def _create(desk: Desk, wanted: Create) -> NewAccessKey:
+    tenant_id, by = desk.tenant(wanted.tenant), desk.by()
+    made = await _ensure_user(desk, by, tenant_id, wanted) if wanted.makes_user else False
+    try:
+        return await desk.accounts.access_keys.create(
+            by,
+            tenant_id,
+            wanted.user,
+            access_key_id=wanted.access_key_id,
+            secret_key=wanted.secret_key,
+            description=wanted.description,
+            expires_us=wanted.expires_us,
+            scope=wanted.scope,
+            per_user_max=None,  # the quota of AWS is for its API; here the tenant's limits count
+        )
+    except BaseException:
+        if made:
+            await desk.accounts.users.delete(by, tenant_id, wanted.user, force=True)
+        raise
+
+
+async def _list(desk: Desk, wanted: Listing) -> Listed:
+    page: Page[AccessKey] = await desk.accounts.access_keys.list(
+        desk.tenant(wanted.tenant), wanted.user, marker=wanted.marker, limit=wanted.limit
+    )
+    return Listed(wanted.tenant, page.items, page.marker)
+
+
+async def _show(desk: Desk, wanted: Keyed) -> AccessKey:
+    tenant_id = desk.accounts.access_keys.require_tenant(wanted.access_key_id)
+    return await desk.accounts.access_keys.get(tenant_id, wanted.access_key_id)
+
+
+async def _change(desk: Desk, wanted: Change) -> Done:
+    tenant_id, keys = (
+        desk.accounts.access_keys.require_tenant(wanted.access_key_id),
+        desk.accounts.access_keys,
+    )
+    if wanted.change == "delete":
+        await keys.delete(desk.by(), tenant_id, "", wanted.access_key_id)
+    else:
+        await keys.set_enabled(
+            desk.by(), tenant_id, "", wanted.access_key_id, enabled=wanted.change == "enable"
+        )
+    return Done()
+
+
+async def _ensure_user(desk: Desk, by: By, tenant_id: TenantId, wanted: Create) -> bool:
+    """Make the user if there is none of this name; tell whether it was made."""
+    try:
+        await desk.accounts.users.get(tenant_id, wanted.user)
+    except NoSuchEntity:
+        await desk.accounts.users.create(by, tenant_id, wanted.user, role=_OWNERS_ROLE)
+        return True
+    return False
+
+
+CREATE: Final = Command("key.create", Create, NewAccessKey, _create)
+LIST: Final = Command("key.list", Listing, Listed, _list)
+SHOW: Final = Command("key.show", Keyed, AccessKey, _show)
+CHANGE: Final = Command("key.change", Change, Done, _change)
+COMMANDS: Final = (CREATE, LIST, SHOW, CHANGE)

@@ -1,0 +1,136 @@
+"""Commands about assumable roles."""
+
+from typing import Final
+
+import msgspec
+
+from storage_server.processes.admin import Command, Desk, Done
+from storage_server.processes.administration.members import (
+    Delete,
+    Listing,
+    Named,
+    SetBoundary,
+    SetEnabled,
+    SetTags,
+)
+from storage_server.services.account_pages import Page
+from storage_server.services.account_views import Role
+
+
+class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Make a role; ``trust`` is its trust policy."""
+
+    tenant: str
+    name: str
+    trust: str
+    session_max_s: int = 3600
+    path: str = "/"
+    description: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Change what is not None."""
+
+    tenant: str
+    name: str
+    trust: str | None = None
+    session_max_s: int | None = None
+    description: str | None = None
+
+
+async def _create(desk: Desk, wanted: Create) -> Role:
+    return await desk.accounts.roles.create(
+        desk.by(),
+        desk.tenant(wanted.tenant),
+        wanted.name,
+        trust=wanted.trust,
+        session_max_s=wanted.session_max_s,
+        path=wanted.path,
+        description=wanted.description,
+        tags=wanted.tags,
+    )
+
+
+async def _show(desk: Desk, wanted: Named) -> Role:
+    return await desk.accounts.roles.get(desk.tenant(wanted.tenant), wanted.name)
+
+
+async def _list(desk: Desk, wanted: Listing) -> Page[Role]:
+    return await desk.accounts.roles.list(
+        desk.tenant(wanted.tenant),
+        path_prefix=wanted.path_prefix,
+        marker=wanted.marker,
+        limit=wanted.limit,
+    )
+
+
+async def _change(desk: Desk, wanted: Change) -> Role:
+    tenant_id, roles = desk.tenant(wanted.tenant), desk.accounts.roles
+    if wanted.trust is not None:
+        await roles.update_trust(desk.by(), tenant_id, wanted.name, wanted.trust)
+    if wanted.session_max_s is None and wanted.description is None:
+        return await roles.get(tenant_id, wanted.name)
+    return await roles.update(
+        desk.by(),
+        tenant_id,
+        wanted.name,
+        session_max_s=wanted.session_max_s,
+        description=wanted.description,
+    )
+
+
+async def _set_enabled(desk: Desk, wanted: SetEnabled) -> Done:
+    await desk.accounts.roles.set_enabled(
+        desk.by(), desk.tenant(wanted.tenant), wanted.name, enabled=wanted.enabled
+    )
+    return Done()
+
+
+async def _delete(desk: Desk, wanted: Delete) -> Done:
+    await desk.accounts.roles.delete(
+        desk.by(), desk.tenant(wanted.tenant), wanted.name, force=wanted.force
+    )
+    return Done()
+
+
+async def _set_tags(desk: Desk, wanted: SetTags) -> Done:
+    await desk.accounts.roles.set_tags(
+        desk.by(), desk.tenant(wanted.tenant), wanted.name, wanted.tags
+    )
+    return Done()
+
+
+async def _set_boundary(desk: Desk, wanted: SetBoundary) -> Done:
+    tenant_id, policy = desk.tenant(wanted.tenant), wanted.policy
+    if policy:
+        policy = await desk.accounts.policies.resolve(tenant_id, policy)
+    await desk.accounts.roles.set_boundary(desk.by(), tenant_id, wanted.name, policy)
+    return Done()
+
+
+async def _end_sessions(desk: Desk, wanted: Named) -> Done:
+    await desk.accounts.roles.end_sessions(desk.by(), desk.tenant(wanted.tenant), wanted.name)
+    return Done()
+
+
+CREATE: Final = Command("role.create", Create, Role, _create)
+SHOW: Final = Command("role.show", Named, Role, _show)
+LIST: Final = Command("role.list", Listing, Page[Role], _list)
+CHANGE: Final = Command("role.change", Change, Role, _change)
+SET_ENABLED: Final = Command("role.set-enabled", SetEnabled, Done, _set_enabled)
+DELETE: Final = Command("role.delete", Delete, Done, _delete)
+SET_TAGS: Final = Command("role.set-tags", SetTags, Done, _set_tags)
+SET_BOUNDARY: Final = Command("role.set-boundary", SetBoundary, Done, _set_boundary)
+END_SESSIONS: Final = Command("role.end-sessions", Named, Done, _end_sessions)
+COMMANDS: Final = (
+    CREATE,
+    SHOW,
+    LIST,
+    CHANGE,
+    SET_ENABLED,
+    DELETE,
+    SET_TAGS,
+    SET_BOUNDARY,
+    END_SESSIONS,
+)

@@ -1,0 +1,247 @@
+"""Access keys: made or brought along, switched, and removed for good."""
+
+from sqlalchemy.orm import Session
+
+from storage_server.control_db import access_keys, users
+from storage_server.control_db.views import AccessKeyView, UserView
+from storage_server.core import limits
+from storage_server.core.clock import Clock
+from storage_server.core.ids import TenantId, new_access_key_id, new_secret_key
+from storage_server.engine.identity import Entity, Identity
+from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
+from storage_server.s3.policy.document import PolicyKind
+from storage_server.services.account_control import AccountControl, account_of, arn, touch
+from storage_server.services.account_forms import require_importable, require_text
+from storage_server.services.account_pages import PAGE_ITEMS, Page, page_of, require_limit
+from storage_server.services.account_views import AccessKey, NewAccessKey
+from storage_server.services.control import By, Changes
+from storage_server.services.policy_documents import require_policy
+from storage_server.services.users import require_user
+
+
+class AccessKeyService:
+    """Access keys of a tenant's users."""
+
+    def __init__(self, accounts: AccountControl, identity: Identity, clock: Clock) -> None:
+        """Change control data; secrets are sealed by ``identity`` before they get there."""
+        self._accounts = accounts
+        self._identity = identity
+        self._clock = clock
+
+    def require_tenant(self, access_key_id: str) -> TenantId:
+        """Return the tenant of a living key, from the projection.
+
+        Raises:
+            NoSuchEntity: No tenant has a key of this id.
+        """
+        found = self._identity.find_credential_now(access_key_id)
+        owner = None if found is None else self._identity.find_principal_now(found.principal_id)
+        if owner is None:
+            raise NoSuchEntity(f"The access key with id {access_key_id} cannot be found.")
+        return owner.tenant_id
+
+    async def create(
+        self,
+        by: By,
+        tenant_id: TenantId,
+        user: str,
+        *,
+        access_key_id: str = "",
+        secret_key: str = "",
+        description: str = "",
+        expires_us: int = 0,
+        scope: str = "",
+        per_user_max: int | None = limits.ACCESS_KEYS_PER_USER,
+    ) -> NewAccessKey:
+        """Make a key, generated or brought along, and return its secret: the only time.
+
+        ``scope`` is a policy that narrows what the key may do. ``per_user_max`` holds where the
+        user has no limit of its own; None is no limit.
+
+        Raises:
+            ValidationError: Id, secret, description or expiry has not its form.
+            MalformedPolicyDocument: The scope is no policy.
+            NoSuchEntity: There is no such user.
+            EntityAlreadyExists: The id is another key's, or was: ids are never given again.
+            LimitExceeded: The user or the tenant has as many keys as may be.
+        """
+        if bool(access_key_id) != bool(secret_key):
+            raise ValidationError("A key that is brought along has both an id and a secret.")
+        if access_key_id:
+            require_importable(access_key_id, secret_key)
+        else:
+            access_key_id, secret_key = new_access_key_id(), new_secret_key()
+        require_text("A description", description, limits.DESCRIPTION_CHARS_MAX)
+        if expires_us and expires_us <= self._clock.now_us():
+            raise ValidationError("A key can't expire in the past.")
+        if scope:
+            require_policy(scope, PolicyKind.SESSION)
+        # Under the id that it is bound to; so a secret can't be moved to another key.
+        sealed = self._identity.seal_secret(access_key_id, secret_key)
+
+        def work(session: Session, changes: Changes) -> NewAccessKey:
+            account = account_of(session, tenant_id)
+            owner = require_user(session, tenant_id, user)
+            key = access_keys.create(
+                session,
+                access_key_id=access_key_id,
+                tenant_id=tenant_id,
+                user_id=owner.user_id,
+                sealed_secret=sealed,
+                description=description,
+                expires_us=expires_us,
+                scope=scope.encode(),
+                per_user_max=per_user_max,
+                now_us=changes.now_us,
+            )
+            changes.touch(Entity("credential", access_key_id))
+            changes.audit(
+                "iam:CreateAccessKey",
+                arn(account, "user", owner.path, owner.name),
+                {"access_key": access_key_id, "expires_us": expires_us, "scope": scope},
+            )
+            return NewAccessKey(
+                access_key_id=access_key_id,
+                secret_key=secret_key,
+                user_name=owner.name,
+                user_id=owner.user_id,
+                created_us=key.created_us,
+            )
+
+        return await self._accounts.change(by, tenant_id, work)
+
+    async def list(
+        self,
+        tenant_id: TenantId,
+        user: str = "",
+        *,
+        marker: str = "",
+        limit: int = PAGE_ITEMS,
+    ) -> Page[AccessKey]:
+        """Return a user's keys by id; without a user, the tenant's.
+
+        Raises:
+            NoSuchEntity: There is no such user.
+        """
+        require_limit(limit)
+
+        def work(session: Session) -> Page[AccessKey]:
+            if user:
+                owner = require_user(session, tenant_id, user)
+                found = access_keys.list_page(session, owner.user_id, marker=marker, limit=limit)
+            else:
+                found = access_keys.tenant_page(session, tenant_id, marker=marker, limit=limit)
+            return page_of([_shown(session, key) for key in found.items], found.marker)
+
+        return await self._accounts.read(work)
+
+    async def get(self, tenant_id: TenantId, access_key_id: str) -> AccessKey:
+        """Return a key, with its last use.
+
+        Raises:
+            NoSuchEntity: The tenant has none with this id.
+        """
+
+        def work(session: Session) -> AccessKey:
+            return _shown(session, _key(session, tenant_id, "", access_key_id))
+
+        return await self._accounts.read(work)
+
+    async def last_used(self, tenant_id: TenantId, access_key_id: str) -> AccessKey:
+        """Return a key, with its last use: as ``get`` does, in IAM's word.
+
+        Raises:
+            NoSuchEntity: The tenant has none with this id.
+        """
+        return await self.get(tenant_id, access_key_id)
+
+    async def set_enabled(
+        self, by: By, tenant_id: TenantId, user: str, access_key_id: str, *, enabled: bool
+    ) -> None:
+        """Let a key work, or not any more from the next request on; no ``user``: whosever it is.
+
+        Raises:
+            NoSuchEntity: The user, or the tenant, has no such key.
+        """
+        key = await self._find(tenant_id, user, access_key_id)
+
+        def work(session: Session, changes: Changes) -> None:
+            access_keys.update(session, key.access_key_id, changes.now_us, enabled=enabled)
+            changes.touch(_entity(key))
+            state = "Active" if enabled else "Inactive"
+            _note(session, changes, key, "iam:UpdateAccessKey", {"status": state})
+
+        removes = () if enabled else (_entity(key),)
+        await self._accounts.change(by, tenant_id, work, removes=removes)
+
+    async def delete(self, by: By, tenant_id: TenantId, user: str, access_key_id: str) -> None:
+        """Remove a key for good; its id stays taken. No ``user``: whosever it is.
+
+        Raises:
+            NoSuchEntity: The user, or the tenant, has no such key.
+        """
+        key = await self._find(tenant_id, user, access_key_id)
+
+        def work(session: Session, changes: Changes) -> None:
+            touch(changes, access_keys.delete(session, key.access_key_id, changes.now_us))
+            _note(session, changes, key, "iam:DeleteAccessKey", {})
+
+        await self._accounts.change(by, tenant_id, work, removes=(_entity(key),))
+
+    async def _find(self, tenant_id: TenantId, user: str, access_key_id: str) -> AccessKeyView:
+        return await self._accounts.read(
+            lambda session: _key(session, tenant_id, user, access_key_id)
+        )
+
+
+def _key(session: Session, tenant_id: TenantId, user: str, access_key_id: str) -> AccessKeyView:
+    found = access_keys.find(session, access_key_id)
+    owner_id = require_user(session, tenant_id, user).user_id if user else ""
+    if (
+        found is None
+        or found.deleted_us
+        or found.tenant_id != tenant_id
+        or (owner_id and found.user_id != owner_id)
+    ):
+        raise NoSuchEntity(f"The access key with id {access_key_id} cannot be found.")
+    if users.get(session, found.user_id).is_root:
+        raise ValidationError(
+            "The installation's root key is root_access_key in the settings: change it there."
+        )
+    return found
+
+
+def _entity(key: AccessKeyView) -> Entity:
+    return Entity("credential", key.access_key_id)
+
+
+def _note(
+    session: Session,
+    changes: Changes,
+    key: AccessKeyView,
+    action: str,
+    detail: dict[str, object],
+) -> None:
+    owner: UserView = users.get(session, key.user_id)
+    account = account_of(session, key.tenant_id)
+    changes.audit(
+        action,
+        arn(account, "user", owner.path, owner.name),
+        {"access_key": key.access_key_id, **detail},
+    )
+
+
+def _shown(session: Session, key: AccessKeyView) -> AccessKey:
+    return AccessKey(
+        access_key_id=key.access_key_id,
+        user_name=users.get(session, key.user_id).name,
+        user_id=key.user_id,
+        enabled=key.enabled,
+        description=key.description,
+        scope=key.scope.decode(),
+        created_us=key.created_us,
+        expires_us=key.expires_us,
+        last_used_us=key.last_used_us,
+        last_used_service=key.last_used_service,
+        last_used_region=key.last_used_region,
+    )

@@ -1,0 +1,146 @@
+"""Access keys: made, brought along, dead at once, and never the same id twice."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from storage_server.s3.iam_errors import (
+    EntityAlreadyExists,
+    LimitExceeded,
+    MalformedPolicyDocument,
+    NoSuchEntity,
+    ValidationError,
+)
+from storage_server.services.account_limits import Limit
+from tests.services.accounts_house import ALLOW, BY, AccountsHouse, open_accounts
+
+SECRET = "a-secret-of-somebody"
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path) -> AsyncIterator[AccountsHouse]:
+    """A founded installation with a user."""
+    async with open_accounts(tmp_path) as opened:
+        await opened.user("ana")
+        yield opened
+
+
+async def test_a_key_works_when_its_creation_returns_and_fails_when_it_is_gone(
+    house: AccountsHouse,
+) -> None:
+    """Disabled, enabled, deleted: each is what the next request finds (S18)."""
+    keys, find = house.accounts.access_keys, house.store.identity.find_credential_now
+    made = await keys.create(BY, house.here, "ana")
+    found = find(made.access_key_id)
+    assert found is not None
+    assert house.store.identity.unseal_secret(found) == made.secret_key
+    for enabled in (False, True):
+        await keys.set_enabled(BY, house.here, "ana", made.access_key_id, enabled=enabled)
+        found = find(made.access_key_id)
+        assert found is not None
+        assert found.enabled is enabled
+    await keys.delete(BY, house.here, "ana", made.access_key_id)
+    assert find(made.access_key_id) is None
+    with pytest.raises(NoSuchEntity):
+        await keys.set_enabled(BY, house.here, "", made.access_key_id, enabled=True)
+    with pytest.raises(EntityAlreadyExists):
+        await keys.create(
+            BY, house.here, "ana", access_key_id=made.access_key_id, secret_key=SECRET
+        )
+
+
+async def test_a_key_is_brought_along_with_its_expiry_and_scope(house: AccountsHouse) -> None:
+    """They reach the data path; the secret is sealed under the id."""
+    expires_us = house.clock.now_us() + 1
+    await house.accounts.access_keys.create(
+        BY,
+        house.here,
+        "ana",
+        access_key_id="BACKUPKEY",
+        secret_key=SECRET,
+        description="nightly",
+        expires_us=expires_us,
+        scope=ALLOW,
+    )
+    found = house.store.identity.find_credential_now("BACKUPKEY")
+    assert found is not None
+    assert (found.expires_us, found.scope) == (expires_us, ALLOW.encode())
+    assert SECRET.encode() not in found.sealed_secret
+    shown = await house.accounts.access_keys.get(house.here, "BACKUPKEY")
+    assert (shown.user_name, shown.description, shown.scope) == ("ana", "nightly", ALLOW)
+
+
+async def test_a_secret_is_told_by_nothing_but_its_creation(house: AccountsHouse) -> None:
+    """Not by listings, the audit, or the representation of anything (S34)."""
+    keys = house.accounts.access_keys
+    made = await keys.create(BY, house.here, "ana")
+    await keys.create(BY, house.here, "ana", access_key_id="BACKUPKEY", secret_key=SECRET)
+    told = (
+        repr(await keys.list(house.here))
+        + repr(await keys.get(house.here, "BACKUPKEY"))
+        + repr(house.store.identity.find_credential_now("BACKUPKEY"))
+        + await house.notes_text()
+    )
+    assert made.secret_key not in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"access_key_id": "ab", "secret_key": SECRET},
+        {"access_key_id": "a/b", "secret_key": SECRET},
+        {"access_key_id": "abc", "secret_key": "1234567"},
+        {"access_key_id": "abc", "secret_key": "1234567\n"},
+        {"access_key_id": "abc"},
+        {"secret_key": SECRET},
+        {"expires_us": 1},
+        {"description": "\x00"},
+    ],
+)
+async def test_a_malformed_key_is_not_made(house: AccountsHouse, more: dict[str, object]) -> None:
+    """Nothing of it."""
+    with pytest.raises(ValidationError):
+        await house.accounts.access_keys.create(BY, house.here, "ana", **more)  # type: ignore[arg-type]
+    assert (await house.accounts.access_keys.list(house.here, "ana")).items == ()
+
+
+async def test_a_scope_is_a_policy(house: AccountsHouse) -> None:
+    """Of a session's kind: it names nobody."""
+    with pytest.raises(MalformedPolicyDocument):
+        await house.accounts.access_keys.create(BY, house.here, "ana", scope='{"a":1}')
+
+
+async def test_there_are_as_many_keys_as_may_be(house: AccountsHouse) -> None:
+    """Two of a user, unless its own limit says otherwise; the tenant's counts besides."""
+    keys, limits = house.accounts.access_keys, house.accounts.limits
+    for _ in range(2):
+        await keys.create(BY, house.here, "ana")
+    with pytest.raises(LimitExceeded):
+        await keys.create(BY, house.here, "ana")
+    await keys.create(BY, house.here, "ana", per_user_max=None)
+    await limits.set(BY, house.here, "user", "ana", {"keys": Limit(4)})
+    await keys.create(BY, house.here, "ana")
+    with pytest.raises(LimitExceeded):
+        await keys.create(BY, house.here, "ana", per_user_max=None)
+    await limits.set(BY, house.here, "tenant", "", {"keys": Limit(4)})
+    await house.user("bob")
+    with pytest.raises(LimitExceeded):
+        await keys.create(BY, house.here, "bob")
+
+
+async def test_a_key_of_somebody_else_is_none(house: AccountsHouse) -> None:
+    """Of another user and of another tenant alike."""
+    keys = house.accounts.access_keys
+    made = await keys.create(BY, house.here, "ana")
+    await house.user("bob")
+    await house.accounts.tenants.create(BY, "acme")
+    other = house.accounts.tenants.require_id("acme")
+    with pytest.raises(NoSuchEntity):
+        await keys.delete(BY, house.here, "bob", made.access_key_id)
+    with pytest.raises(NoSuchEntity):
+        await keys.last_used(other, made.access_key_id)
+    assert keys.require_tenant(made.access_key_id) == house.here
+    assert [one.user_name for one in (await keys.list(house.here)).items] == ["ana"]
