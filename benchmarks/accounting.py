@@ -51,6 +51,11 @@ def rss_bytes(pid: int) -> int:
     return _status_kib(pid, "VmRSS") * 1024
 
 
+def own_bytes(pid: int) -> int:
+    """Return the resident memory of a process that is no page of a file, as the metadata are."""
+    return _status_kib(pid, "RssAnon") * 1024
+
+
 def peak_rss_bytes(pid: int) -> int:
     """Return the most resident memory that a process had since ``reset_peak``."""
     return _status_kib(pid, "VmHWM") * 1024

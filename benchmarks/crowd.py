@@ -57,7 +57,7 @@ def fill(data_dir: Path, count: int) -> list[Tenant]:
 
 
 async def _fill(data_dir: Path, count: int) -> list[Tenant]:
-    database = ControlDb.open(inside.control_db_url(data_dir), migrate=False)
+    database = ControlDb.open(inside.control_db_url(data_dir))
     secret = secrets.token_urlsafe(30)
     made: list[Tenant] = []
     try:

@@ -12,17 +12,16 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy import Connection, inspect
 
 from storage_server.control_db.engines import WRITES, make_engine, parse_url, sqlite_file
 from storage_server.control_db.errors import SchemaMismatch, SqlGone
 from storage_server.control_db.failures import translated
+from storage_server.control_db.revision import VERSION_TABLE, found_revision
 from storage_server.control_db.tables import REVISION
 
 _PACKAGED: Final = Path(__file__).parent / "alembic"
 _SOURCES: Final = Path(__file__).parents[2] / "alembic"
-_VERSION_TABLE: Final = "alembic_version"
 
 
 def migrate(url: str) -> None:
@@ -49,21 +48,6 @@ def migrate(url: str) -> None:
         engine.dispose()
 
 
-def found_revision(connection: Connection) -> str:
-    """Return the revision of the database, an empty text when it has none.
-
-    When there is none, the connection's transaction has been rolled back.
-    """
-    try:
-        rows = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).all()  # noqa: S608 -- a constant
-    except (OperationalError, ProgrammingError):
-        connection.rollback()
-        if inspect(connection).has_table(_VERSION_TABLE):
-            raise
-        return ""
-    return ",".join(sorted(str(row[0]) for row in rows))
-
-
 def configuration() -> Config:
     """Return alembic's configuration with the folder of scripts that belongs to this program."""
     folder = _PACKAGED if _PACKAGED.is_dir() else _SOURCES
@@ -75,7 +59,7 @@ def configuration() -> Config:
 
 def _upgrade(connection: Connection) -> None:
     config = configuration()
-    has_schema = inspect(connection).has_table(_VERSION_TABLE)
+    has_schema = inspect(connection).has_table(VERSION_TABLE)
     found = found_revision(connection) if has_schema else ""
     if found == REVISION:
         return

@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from storage_server.control_db.engines import WRITES, check_file, make_engine, parse_url
 from storage_server.control_db.errors import SchemaMismatch
 from storage_server.control_db.failures import translated
-from storage_server.control_db.migrations import found_revision
-from storage_server.control_db.migrations import migrate as migrate_to_head
+from storage_server.control_db.revision import found_revision
 from storage_server.control_db.tables import REVISION
 
 
@@ -27,18 +26,12 @@ class ControlDb:
         self._writing = engine.execution_options(**{WRITES: True})
 
     @classmethod
-    def open(cls, url: str, *, migrate: bool) -> "ControlDb":
-        """Return the database at ``url``; with ``migrate`` it is made or brought up to date now.
-
-        Without, nothing is opened before the first session.
+    def open(cls, url: str) -> "ControlDb":
+        """Return the database at ``url``; nothing is opened before the first session.
 
         Raises:
             ValueError: The URL is none that can be used.
-            SqlGone: It was to be migrated and could not be reached.
-            SchemaMismatch: It was to be migrated and a newer program has done so before.
         """
-        if migrate:
-            migrate_to_head(url)
         return cls(make_engine(parse_url(url)))
 
     @contextmanager

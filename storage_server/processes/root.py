@@ -5,6 +5,7 @@ from typing import Final
 
 from storage_server.config import RootOptions
 from storage_server.control_db.errors import SchemaMismatch, SqlGone
+from storage_server.control_db.migrations import migrate
 from storage_server.control_db.session import ControlDb
 from storage_server.core.errors import ApiError
 from storage_server.processes.errors import EXIT_CONFIG, StartError
@@ -81,12 +82,12 @@ def migrate_existing(url: str) -> None:
         SchemaMismatch: A newer program has migrated it before.
     """
     _require_schema(url)
-    ControlDb.open(url, migrate=True).close()
+    migrate(url)
 
 
 def _prepare(url: str, *, is_new: bool, migrates: bool) -> None:
     if is_new:
-        ControlDb.open(url, migrate=True).close()
+        migrate(url)
     elif migrates:
         migrate_existing(url)
     else:
@@ -94,7 +95,7 @@ def _prepare(url: str, *, is_new: bool, migrates: bool) -> None:
 
 
 def _require_schema(url: str) -> None:
-    database = ControlDb.open(url, migrate=False)
+    database = ControlDb.open(url)
     try:
         if not database.revision():
             raise SqlGone("there is none, or it has no tables")

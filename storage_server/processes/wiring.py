@@ -93,7 +93,7 @@ async def opened(
     try:
         traffic = Traffic(_open_rates(counting, layout, clock), options.traffic)
         store = await _open_store(options, layout, state, lanes, clock, faults)
-        database = ControlDb.open(control_db_url(options.folder, layout), migrate=False)
+        database = ControlDb.open(control_db_url(options.folder, layout))
         control = Control(database, store.identity, clock, control_lane)
         denials = DenialRing(layout.denials)
         try:

@@ -115,11 +115,11 @@ class Pipeline:
         if console is not None and console.is_asking(head):
             return console.reply_headers(head)
         bucket = trace.bucket
-        if bucket is None and "origin" in head.headers and head.bucket:
-            # A page is to learn why its request failed, however early that was.
-            bucket = self._services.authorizer.find_bucket(head.bucket)
-        if bucket is None or not bucket.documents or head.method == "OPTIONS":
+        if head.method == "OPTIONS":
             return ()
+        if bucket is None:
+            # A page is to learn why its request failed, however early that was.
+            return self._services.cors.early_headers(head) if "origin" in head.headers else ()
         added = self._services.cors.reply_headers(bucket, head)
         if reply.status < _ERRORS and is_charged(trace.actor, bucket):
             added += (CHARGED,)

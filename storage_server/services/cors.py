@@ -3,6 +3,7 @@
 import functools
 
 from storage_server.core import limits
+from storage_server.engine.errors import EngineError
 from storage_server.engine.records import BucketRecord
 from storage_server.engine.store import Store
 from storage_server.s3 import cors, errors
@@ -52,6 +53,14 @@ class CorsService:
         """Return what any reply about a bucket carries besides: nothing where it has no rules."""
         document = bucket.documents.get(CORS)
         return () if document is None else cors.find_headers(_rules(document), head)
+
+    def early_headers(self, head: RequestHead) -> Pairs:
+        """Return the same for a reply that was made before the bucket was looked for."""
+        try:
+            bucket = self._store.buckets.find_now(head.bucket) if head.bucket else None
+        except EngineError:
+            return ()  # the reply is there already, and says what it can
+        return () if bucket is None else self.reply_headers(bucket, head)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
-"""Principals by whatever people call them: ARN, id, name or address; in one tenant's view."""
+"""Principals by whatever people call them: ARN, id or name; in one tenant's view."""
 
-from storage_server.core.ids import CanonicalId, PrincipalId, TenantId
+from storage_server.core.ids import PrincipalId, TenantId
 from storage_server.engine.identity import Identity
 from storage_server.engine.records import PrincipalKind, PrincipalRecord
 from storage_server.s3 import arns
@@ -28,11 +28,6 @@ class Principals:
     def to_arns(self, document: bytes) -> bytes:
         """Return a stored document with ARNs in place of ids; the deleted stay ids."""
         return self._names.rendered(document).encode()
-
-    def canonical_of_email(self, email: str, tenant_id: TenantId) -> CanonicalId | None:
-        """Return the canonical id of who has an address in the tenant; None: nobody."""
-        found = self._identity.find_email_now(tenant_id, email)
-        return None if found is None else found.canonical_id
 
     def find(self, text: str, tenant_id: TenantId) -> PrincipalRecord | None:
         """Return the principal of a tenant that an ARN, an id or a user's name means, or None."""

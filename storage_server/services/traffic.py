@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,8 @@ from storage_server.engine.records import PrincipalRecord
 from storage_server.s3 import errors
 from storage_server.services.actor import Actor
 from storage_server.services.rates import Rate, Rates, piece_bytes
+
+Pause = Callable[[float], Awaitable[object]]
 
 _IPV6_SITE_BITS: Final = 64  # what one customer has at the least
 
@@ -27,10 +29,11 @@ class TrafficOptions:
 class Pacer:
     """Lets bytes pass no faster than the limits of one request allow."""
 
-    def __init__(self, rates: Rates, asked: Sequence[Rate]) -> None:
+    def __init__(self, rates: Rates, asked: Sequence[Rate], pause: Pause) -> None:
         """Pace by these limits."""
         self._rates = rates
         self._asked = asked
+        self._pause = pause
         self._piece_bytes = piece_bytes(asked, 1 << 62)
 
     async def let_pass(self, size_bytes: int) -> None:
@@ -38,8 +41,8 @@ class Pacer:
         while size_bytes > 0:
             piece = min(size_bytes, self._piece_bytes)
             # Room comes with time, and other processes take some of it: there is no event for it.
-            while wait_us := self._rates.wait_us(self._asked, piece):  # noqa: ASYNC110
-                await asyncio.sleep(wait_us / 1e6)
+            while wait_us := self._rates.wait_us(self._asked, piece):
+                await self._pause(wait_us / 1e6)
             size_bytes -= piece
 
     async def paced(
@@ -57,10 +60,11 @@ class Pacer:
 class Traffic:
     """The limits, as the pipeline asks for them. With none set nothing is counted."""
 
-    def __init__(self, rates: Rates, options: TrafficOptions) -> None:
-        """Count with the counters that all workers share."""
+    def __init__(self, rates: Rates, options: TrafficOptions, pause: Pause = asyncio.sleep) -> None:
+        """Count with the counters that all workers share; ``pause`` waits so many seconds."""
         self._rates = rates
         self._options = options
+        self._pause = pause
         self._has_key_limits = bool(options.key_requests_per_s or options.key_bytes_per_s)
 
     def admit_address(self, peer: str) -> None:
@@ -118,7 +122,7 @@ class Traffic:
                 )
                 if most
             ]
-        return Pacer(self._rates, asked) if asked else None
+        return Pacer(self._rates, asked, self._pause) if asked else None
 
 
 _NO_LIMITS: Final[Mapping[str, int]] = {}

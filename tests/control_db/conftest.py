@@ -70,7 +70,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def database(url: str) -> Iterator[ControlDb]:
     """An empty control database."""
-    database = ControlDb.open(url, migrate=False)
+    database = ControlDb.open(url)
     yield database
     database.close()
 

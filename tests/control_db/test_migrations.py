@@ -31,10 +31,12 @@ import sys
 from pathlib import Path
 import storage_server
 from storage_server.control_db import settings
+from storage_server.control_db.migrations import migrate
 from storage_server.control_db.session import ControlDb
 
 assert Path(storage_server.__file__).is_relative_to(sys.argv[1]), storage_server.__file__
-database = ControlDb.open(sys.argv[2], migrate=True)
+migrate(sys.argv[2])
+database = ControlDb.open(sys.argv[2])
 with database.session() as session:
     settings.put(session, "", "a", "1", by="test", now_us=1)
 database.close()
@@ -67,7 +69,8 @@ def test_the_revision_is_the_last_migration() -> None:
 def test_a_second_migration_changes_nothing(empty_url: str) -> None:
     """``serve`` runs it at every start."""
     migrate(empty_url)
-    database = ControlDb.open(empty_url, migrate=True)
+    migrate(empty_url)
+    database = ControlDb.open(empty_url)
     with database.session() as session:
         world.tenant(session)
     migrate(empty_url)
@@ -119,7 +122,8 @@ def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
     """It holds password hashes and sealed secrets, and so do the files beside it."""
     mask = os.umask(0)
     try:
-        database = ControlDb.open(f"sqlite:///{tmp_path}/control.db", migrate=True)
+        migrate(f"sqlite:///{tmp_path}/control.db")
+        database = ControlDb.open(f"sqlite:///{tmp_path}/control.db")
         with database.session() as session:
             world.tenant(session)
             files = list(tmp_path.iterdir())

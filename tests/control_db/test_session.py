@@ -21,7 +21,7 @@ import sys
 from storage_server.control_db import settings
 from storage_server.control_db.session import ControlDb
 
-database = ControlDb.open(sys.argv[1], migrate=False)
+database = ControlDb.open(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(int(sys.argv[2])):
@@ -49,7 +49,7 @@ def test_a_block_that_raises_leaves_nothing(database: ControlDb) -> None:
 
 def test_what_a_block_wrote_is_there_for_others(url: str, database: ControlDb) -> None:
     """Another process' connection sees it once the block has ended, not before."""
-    other = ControlDb.open(url, migrate=False)
+    other = ControlDb.open(url)
     with database.session() as session:
         world.tenant(session)
         session.flush()
@@ -85,7 +85,7 @@ def test_a_reading_session_can_not_write(database: ControlDb) -> None:
 
 def test_a_reading_session_sees_one_moment(url: str, database: ControlDb) -> None:
     """A change in the middle of a reading does not show in it."""
-    other = ControlDb.open(url, migrate=False)
+    other = ControlDb.open(url)
     with database.session(write=False) as reading:
         assert settings.find(reading, "", "a") is None
         with other.session() as writing:
@@ -117,7 +117,7 @@ def test_two_processes_write_without_losing_or_refusing_anything(url: str) -> No
     for process in processes:
         _, complaints = process.communicate(timeout=120)
         assert (process.returncode, complaints) == (0, "")
-    database = ControlDb.open(url, migrate=False)
+    database = ControlDb.open(url)
     with database.session(write=False) as session:
         counted = settings.find(session, "", "count")
     database.close()
@@ -166,7 +166,7 @@ def test_parallel_writers_of_one_name_leave_one_of_them(database: ControlDb) -> 
 def test_a_missing_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
     """Opening is lazy, and use says that the database is gone."""
     path = tmp_path / "control.db"
-    database = ControlDb.open(f"sqlite:///{path}", migrate=False)
+    database = ControlDb.open(f"sqlite:///{path}")
     for write in (True, False):
         with pytest.raises(SqlGone), database.session(write=write):
             pass
@@ -180,7 +180,7 @@ def test_a_file_that_is_moved_away_is_gone_until_it_is_back(
     """An open connection must not go on writing where nobody would look."""
     path, away = tmp_path / "control.db", tmp_path / "away.db"
     path.write_bytes(sqlite_template.read_bytes())
-    database = ControlDb.open(f"sqlite:///{path}", migrate=False)
+    database = ControlDb.open(f"sqlite:///{path}")
     with database.session() as session:
         world.tenant(session, "before")
     path.rename(away)
@@ -200,7 +200,7 @@ def test_a_file_that_is_moved_away_within_a_change_fails_the_change(
     """Success is not answered for what went into a file that is elsewhere now."""
     path = tmp_path / "control.db"
     path.write_bytes(sqlite_template.read_bytes())
-    database = ControlDb.open(f"sqlite:///{path}", migrate=False)
+    database = ControlDb.open(f"sqlite:///{path}")
 
     def work() -> None:
         with database.session() as session:
@@ -216,7 +216,7 @@ def test_what_is_no_database_is_gone(tmp_path: Path) -> None:
     """Damage is answered like absence: as something to come back from."""
     path = tmp_path / "control.db"
     path.write_bytes(b"this is no database, whatever its name says" * 100)
-    database = ControlDb.open(f"sqlite:///{path}", migrate=False)
+    database = ControlDb.open(f"sqlite:///{path}")
     with pytest.raises(SqlGone), database.session():
         pass
     database.close()
@@ -224,7 +224,7 @@ def test_what_is_no_database_is_gone(tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_answer_is_gone(tmp_path: Path) -> None:
     """PostgreSQL may start later than we do."""
-    database = ControlDb.open(f"postgresql://x@/none?host={tmp_path}", migrate=False)
+    database = ControlDb.open(f"postgresql://x@/none?host={tmp_path}")
     with pytest.raises(SqlGone), database.session():
         pass
     database.close()
@@ -237,7 +237,7 @@ def test_a_server_that_does_not_answer_is_gone(tmp_path: Path) -> None:
 def test_urls_of_other_kinds_are_refused_without_being_repeated(url: str) -> None:
     """A URL may hold a password."""
     with pytest.raises(ValueError, match="control database") as refused:
-        ControlDb.open(url, migrate=False)
+        ControlDb.open(url)
     assert url not in str(refused.value)
 
 
@@ -245,7 +245,7 @@ def test_a_database_without_schema_is_refused(empty_url: str, tmp_path: Path) ->
     """Only a migration may begin one."""
     if empty_url.startswith("sqlite"):
         (tmp_path / "control.db").touch()
-    database = ControlDb.open(empty_url, migrate=False)
+    database = ControlDb.open(empty_url)
     assert database.revision() == ""
     with pytest.raises(SchemaMismatch), database.session():
         pass
@@ -264,7 +264,7 @@ def test_sqlite_is_opened_for_durability(tmp_path: Path, sqlite_template: Path) 
     """Every commit is flushed, readers don't block, and references are checked."""
     path = tmp_path / "control.db"
     path.write_bytes(sqlite_template.read_bytes())
-    database = ControlDb.open(f"sqlite:///{path}", migrate=False)
+    database = ControlDb.open(f"sqlite:///{path}")
     with database.session() as session:
         found = [
             session.scalar(text(f"PRAGMA {name}"))
@@ -290,7 +290,7 @@ def test_a_server_that_restarts_is_not_gone(
 ) -> None:
     """Connections that it dropped are replaced before they are used."""
     name = postgresql.create(postgresql_template)
-    database = ControlDb.open(postgresql.url(name), migrate=False)
+    database = ControlDb.open(postgresql.url(name))
     with database.session() as session:
         world.tenant(session)
     postgresql.disconnect(name)
@@ -305,7 +305,7 @@ def test_a_connection_that_breaks_within_a_change_fails_the_change(
 ) -> None:
     """Nothing of it is there afterwards."""
     name = postgresql.create(postgresql_template)
-    database = ControlDb.open(postgresql.url(name), migrate=False)
+    database = ControlDb.open(postgresql.url(name))
 
     def work() -> None:
         with database.session() as session:
@@ -326,7 +326,7 @@ def test_what_postgresql_can_not_store_is_refused(
 ) -> None:
     """With an error that has an answer, and without a trace of the change."""
     made = postgresql.create(postgresql_template)
-    database = ControlDb.open(postgresql.url(made), migrate=False)
+    database = ControlDb.open(postgresql.url(made))
     with pytest.raises(Conflict), database.session() as session:
         world.tenant(session, name)
     with database.session() as session:

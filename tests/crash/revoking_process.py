@@ -21,7 +21,7 @@ async def main(folder: Path, name: str, step: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     revoke = BY_NAME[name]
-    async with controlled(folder, reached=die_there, migrate=False) as installation:
+    async with controlled(folder, reached=die_there, is_migrated=False) as installation:
         await installation.control.change(BY, ACME, revoke.work, removes=revoke.removes)
         print(ACKNOWLEDGED, flush=True)  # noqa: T201 - the parent waits for it
         os.kill(os.getpid(), signal.SIGKILL)

@@ -90,14 +90,14 @@ async def test_a_crash_between_any_two_steps_settles(
     folder: Path, revoke: Revoke, step: str
 ) -> None:
     """An acknowledged revoke stays; another one is wholly there or not at all."""
-    async with controlled(folder, reached=crash_at(step), migrate=False) as installation:
+    async with controlled(folder, reached=crash_at(step), is_migrated=False) as installation:
         change = installation.control.change(BY, ACME, revoke.work, removes=revoke.removes)
         if step == AFTER:
             await change
         else:
             with pytest.raises(Crash):
                 await change
-    async with controlled(folder, migrate=False) as installation:
+    async with controlled(folder, is_migrated=False) as installation:
         await require_settled(installation, revoke, step)
 
 
@@ -117,7 +117,7 @@ def test_kill_9_between_any_two_steps_settles(folder: Path, name: str, step: str
     assert (ACKNOWLEDGED in died.stdout) == (step == AFTER)
 
     async def check() -> None:
-        async with controlled(folder, migrate=False) as installation:
+        async with controlled(folder, is_migrated=False) as installation:
             await require_settled(installation, revoke, step)
 
     asyncio.run(check())
@@ -144,14 +144,16 @@ async def test_a_crash_settles_on_postgresql_too(
     revoke = next(one for one in REVOKES if one.name == "delete user")
     async with controlled(tmp_path, url=url) as installation:
         await prepare(installation)
-    async with controlled(tmp_path, reached=crash_at(step), migrate=False, url=url) as installation:
+    async with controlled(
+        tmp_path, reached=crash_at(step), is_migrated=False, url=url
+    ) as installation:
         change = installation.control.change(BY, ACME, revoke.work, removes=revoke.removes)
         if step == AFTER:
             await change
         else:
             with pytest.raises(Crash):
                 await change
-    async with controlled(tmp_path, migrate=False, url=url) as installation:
+    async with controlled(tmp_path, is_migrated=False, url=url) as installation:
         await require_settled(installation, revoke, step)
     postgresql.drop(name)
 

@@ -232,3 +232,24 @@ def test_our_presigned_query_is_accepted() -> None:
     prove(head_of("GET", "/a", query), DATE_US)
     with pytest.raises(SignatureDoesNotMatch):
         prove(head_of("GET", "/a", query.replace("versionId=x", "versionId=y")), DATE_US)
+
+
+def test_a_sessions_token_in_a_presigned_query_is_signed_like_a_header() -> None:
+    """SDKs presign so with a session; a touched token is another signature."""
+    with_header = head(headers={"x-amz-security-token": "a token"})
+    text = sigv2.string_to_sign(
+        sigv2.Claim("AK", "", 2_000_000_000, is_presigned=True), with_header, "/bucket/key"
+    )
+    query = {
+        "AWSAccessKeyId": "AK",
+        "Expires": "2000000000",
+        "Signature": sigv2.sign("secret", text),
+        "x-amz-security-token": "a token",
+    }
+    sent = head(query=query)
+    claim = sigv2.parse_query(sent)
+    assert claim.session_token == "a token"
+    sigv2.verify(claim, sent, "secret", 1_900_000_000_000_000)
+    changed = head(query=query | {"x-amz-security-token": "other"})
+    with pytest.raises(SignatureDoesNotMatch):
+        sigv2.verify(sigv2.parse_query(changed), changed, "secret", 1_900_000_000_000_000)

@@ -149,7 +149,7 @@ async def running_port(
         )
         await add_root(store)
         offload = Offload(lanes)
-        database = ControlDb.open(f"sqlite:///{folder / 'control.db'}", migrate=False)
+        database = ControlDb.open(f"sqlite:///{folder / 'control.db'}")
         control = Control(database, store.identity, SystemClock(), control_lane)
         services = make_services(store, control, offload, options, folder)
         server = build_server(

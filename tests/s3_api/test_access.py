@@ -287,6 +287,49 @@ async def test_lists_share_objects_and_buckets(world: World) -> None:
     await asyncio.to_thread(talk)
 
 
+def send_form(url: str, fields: dict[str, str], body: bytes) -> int:
+    """Send a form with a file and return the status of the answer."""
+    parts = [
+        f'--cut\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+        for name, text in fields.items()
+    ]
+    file = '--cut\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    whole = "".join([*parts, file]).encode() + body + b"\r\n--cut--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=cut"}
+    request = urllib.request.Request(url, whole, kind)  # noqa: S310 - ours
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - ours
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
+
+
+async def test_a_form_has_a_list_as_its_policy_allows(world: World) -> None:
+    """The field ``acl`` is the header of a PUT; a bucket that is open to all takes any form."""
+
+    def talk() -> None:
+        ann, nobody = world.s3(world.ann), world.s3(None)
+        opened(ann, ObjectOwnership="ObjectWriter")
+        for allowed, status in (({"acl": "public-read"}, 204), ({"acl": "private"}, 403)):
+            form = ann.generate_presigned_post("shared", "form", {}, [allowed])
+            assert send_form(form["url"], {**form["fields"], "acl": "public-read"}, b"1") == status
+        assert nobody.get_object(Bucket="shared", Key="form")["Body"].read() == b"1"
+        url = f"{world.port.url}/shared"
+        assert send_form(url, {"key": "anybodys"}, b"2") == 403
+        ann.put_bucket_acl(Bucket="shared", ACL="public-read-write")
+        assert send_form(url, {"key": "anybodys"}, b"2") == 204
+        owner = ann.get_object_acl(Bucket="shared", Key="anybodys")["Owner"]["ID"]
+        assert owner == world.ann.canonical_id
+        ann.put_public_access_block(
+            Bucket="shared", PublicAccessBlockConfiguration={**OPEN, "BlockPublicAcls": True}
+        )
+        form = ann.generate_presigned_post("shared", "form", {}, [{"acl": "public-read"}])
+        assert send_form(form["url"], {**form["fields"], "acl": "public-read"}, b"3") == 403
+
+    await asyncio.to_thread(talk)
+
+
 async def test_lists_that_cannot_be_are_refused(world: World) -> None:
     """Each with AWS's code, and nothing is stored."""
 

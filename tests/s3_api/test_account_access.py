@@ -12,7 +12,7 @@ import pytest_asyncio
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from storage_server.control_db.session import ControlDb
+from storage_server.control_db.migrations import migrate
 from storage_server.core.ids import TenantId
 from storage_server.services.account_views import Tenant
 from storage_server.services.control import By
@@ -58,7 +58,7 @@ class Office:
 @pytest_asyncio.fixture
 async def office(tmp_path: Path) -> AsyncIterator[Office]:
     """A tenant with two people, as the command line would make them."""
-    ControlDb.open(f"sqlite:///{tmp_path / 'control.db'}", migrate=True).close()
+    migrate(f"sqlite:///{tmp_path / 'control.db'}")
     async with running_port(tmp_path) as port:
         accounts = port.services.accounts
         tenant = await accounts.tenants.create(BY, "acme")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage_server.control_db import audit
+from storage_server.control_db.migrations import migrate
 from storage_server.control_db.session import ControlDb
 from storage_server.control_db.views import AuditView
 from storage_server.core.clock import SystemClock
@@ -109,7 +110,9 @@ async def open_accounts(folder: Path) -> AsyncIterator[AccountsHouse]:
             data_dir=folder, master=MasterSource.generated(), lanes=lanes, space_reserve_bytes=0
         )
         store = await Store.open(options, SystemClock())
-        database = ControlDb.open(f"sqlite:///{folder / 'control.db'}", migrate=True)
+        url = f"sqlite:///{folder / 'control.db'}"
+        migrate(url)
+        database = ControlDb.open(url)
         control = Control(database, store.identity, clock, control_lane)
         await Founding(control, store.identity).lay("root")
         accounts = Accounts.build(control, store, Offload(lanes), clock)

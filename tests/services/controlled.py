@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import access_keys, tenants, users
+from storage_server.control_db.migrations import migrate
 from storage_server.control_db.session import ControlDb
 from storage_server.core.ids import (
     TenantId,
@@ -115,14 +116,17 @@ async def controlled(
     clock: ManualClock | None = None,
     reached: Callable[[Step], None] | None = None,
     *,
-    migrate: bool = True,
+    is_migrated: bool = True,
     url: str = "",
 ) -> AsyncIterator[Controlled]:
     """Open an installation in a folder, made when it is new; ``url`` names another database."""
     clock = clock or ManualClock()
     store = await open_store(folder / "data", clock)
     with ThreadPoolExecutor(1) as lane:
-        database = ControlDb.open(url or f"sqlite:///{database_path(folder)}", migrate=migrate)
+        url = url or f"sqlite:///{database_path(folder)}"
+        if is_migrated:
+            migrate(url)
+        database = ControlDb.open(url)
         control = Control(database, store.identity, clock, lane, reached)
         try:
             yield Controlled(folder, clock, store, control)

@@ -98,7 +98,7 @@ async def test_what_is_taken_away_is_held_while_it_is(tmp_path: Path) -> None:
     async with controlled(tmp_path) as one:
         tenant_id = await one.make_tenant()
         user_id = await one.make_user(tenant_id)
-    async with controlled(tmp_path, reached=reached, migrate=False) as one:
+    async with controlled(tmp_path, reached=reached, is_migrated=False) as one:
         work, entity = disabling(user_id)
         await one.control.change(BY, tenant_id, work, removes=[entity])
     assert seen == [
@@ -120,7 +120,7 @@ async def test_a_cancelled_caller_does_not_cancel_its_change(tmp_path: Path) -> 
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-    async with controlled(tmp_path, migrate=False) as one:
+    async with controlled(tmp_path, is_migrated=False) as one:
         found = one.identity.find_principal_now(PrincipalId(user_id))
         assert found is not None
         assert not found.enabled
@@ -136,7 +136,7 @@ async def test_changes_at_once_are_all_in_force(tmp_path: Path) -> None:
 
 async def _change_in_two(one: Controlled, lane: Executor) -> None:
     tenant_id = await one.make_tenant()
-    database = ControlDb.open(f"sqlite:///{one.database_path}", migrate=False)
+    database = ControlDb.open(f"sqlite:///{one.database_path}")
     other = Control(database, one.identity, one.clock, lane)
     two = type(one)(one.folder, one.clock, one.store, other)
     made = await asyncio.gather(
@@ -198,10 +198,10 @@ async def test_the_log_is_replayed_however_long_it_is(tmp_path: Path) -> None:
         tenant_id = await one.make_tenant()
     count = 200
     # As if each of these had been killed between its two commits.
-    with ControlDb.open(f"sqlite:///{database_path(tmp_path)}", migrate=False).session() as session:
+    with ControlDb.open(f"sqlite:///{database_path(tmp_path)}").session() as session:
         for number in range(count):
             _add_user(session, tenant_id, number)
-    async with controlled(tmp_path, migrate=False) as one:
+    async with controlled(tmp_path, is_migrated=False) as one:
         assert one.identity.find_principal_now(PrincipalId("AIDA7")) is None
         assert await one.control.replay() == count
         assert one.identity.find_principal_now(PrincipalId("AIDA7")) is not None

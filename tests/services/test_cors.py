@@ -1,6 +1,7 @@
 """Cross-origin rules of a bucket."""
 
 import pytest
+from msgspec.structs import replace
 
 from storage_server.s3.cors import VARY, CorsRule
 from storage_server.s3.errors import AccessForbidden, BadRequest, NoSuchCORSConfiguration
@@ -31,6 +32,16 @@ async def test_rules_are_kept_asked_and_removed(house: House) -> None:
     await service.set_rules(bucket, ())
     with pytest.raises(NoSuchCORSConfiguration):
         service.document(house.bucket())
+
+
+async def test_a_reply_that_came_early_can_be_read_too(house: House) -> None:
+    """A page has to see that its signature was wrong; a bucket that is not there has no rules."""
+    bucket, service = await house.make_bucket(), CorsService(house.store)
+    await service.set_rules(bucket, (RULE,))
+    page = head("GET", origin="https://app")
+    assert service.early_headers(page) == service.reply_headers(house.bucket(), page)
+    for name in ("", "nothing", "x" * 500):
+        assert service.early_headers(replace(page, bucket=name)) == ()
 
 
 async def test_a_preflight_is_answered_by_the_rules_of_the_bucket(house: House) -> None:

@@ -194,7 +194,7 @@ async def test_a_rebuild_fills_an_empty_projection(tmp_path: Path) -> None:
         await prepare(one)
         await one.control.change(BY, ACME, delete, removes=[Entity("principal", USER)])
     (tmp_path / "data").rename(tmp_path / "before")
-    async with controlled(tmp_path, migrate=False) as one:
+    async with controlled(tmp_path, is_migrated=False) as one:
         rebuilt = await one.projection.rebuild()
         assert rebuilt.values_count == 6
         assert (await one.projection.verify()).differences == ()
