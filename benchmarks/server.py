@@ -71,7 +71,7 @@ class Server:
         self.worker_pids = [
             pid
             for pid in accounting.children_of(self._process.pid)
-            if "s3" in accounting.command_of(pid)
+            if accounting.command_of(pid) == ["holdfast s3"]
         ]
         if len(self.worker_pids) != self._workers:
             raise RuntimeError(f"found workers {self.worker_pids}, not {self._workers}")

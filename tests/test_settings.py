@@ -31,6 +31,10 @@ ELSEWHERE = {
     "public_console_url": "conformance/test_cross_origin",
     "display_names": "conformance/test_names",
     "failed_lookups_per_minute": "conformance/test_names",
+    "address_requests_per_s": "conformance/test_traffic",
+    "address_bytes_per_s": "conformance/test_traffic",
+    "key_requests_per_s": "conformance/test_traffic",
+    "key_bytes_per_s": "conformance/test_traffic",
 }
 NAMED = {
     "OWNER_DISPLAY_NAME": "The Owner",
@@ -89,7 +93,7 @@ def test_processes_addresses_and_lines(named: Server) -> None:
     """So many workers, the public address where people look, and lines for people."""
     supervisor, *_ = named.processes()
     commands = [child.cmdline() for child in supervisor.children()]
-    assert sum(command[-1] == "s3" for command in commands) == 3
+    assert sum(command[0] == "holdfast s3" for command in commands) == 3
     named.wait_for_log("console 0")
     while named.status_of("/-/readyz", named.console_port) != 200:
         assert named.status_of("/-/readyz") == 200

@@ -83,4 +83,5 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for noun in _NOUNS:
         noun.add(commands)
+    parser.set_defaults(main=main)  # what a child of ``serve`` runs
     return parser

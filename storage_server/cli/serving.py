@@ -37,7 +37,9 @@ def _serve(given: argparse.Namespace) -> int:
     writer = LogWriter()
     start_logging(settings.options.logs, "supervisor", writer)
     try:
-        return serve(settings, os.environ, _show_secret, _show_welcome)
+        return serve(
+            settings, os.environ, _show_secret, _show_welcome, lambda role: given.main([role])
+        )
     finally:
         writer.close()
         logging.getLogger().handlers.clear()

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from storage_server import config
@@ -39,11 +40,12 @@ def serve(
     environment: Mapping[str, str],
     show_secret: Callable[[ShownOnce], None],
     show_welcome: Callable[[Welcome], None],
-    arguments: Callable[[str], Sequence[str]] = lambda role: ("-m", "storage_server", role),
+    run: Callable[[str], int],
 ) -> int:
     """Run all roles on one data folder until a signal ends them; return the exit code.
 
-    ``arguments`` says how Python starts a role; tests start theirs.
+    ``run`` is what a child does: it runs the role of this name with the settings in its
+    environment, and returns its exit code.
 
     Raises:
         StartError: Something keeps the server from starting; nothing runs then.
@@ -70,9 +72,9 @@ def serve(
             )
             supervisor = Supervisor(
                 roles=(
-                    Role("s3", arguments("s3"), options.listen.workers, is_vital=True),
-                    Role("console", arguments("console"), lock=locks["console"]),
-                    Role("jobs", arguments("jobs"), lock=locks["jobs"]),
+                    Role("s3", partial(run, "s3"), options.listen.workers, is_vital=True),
+                    Role("console", partial(run, "console"), lock=locks["console"]),
+                    Role("jobs", partial(run, "jobs"), lock=locks["jobs"]),
                 ),
                 state=state,
                 hooks=Hooks(

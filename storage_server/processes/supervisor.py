@@ -1,6 +1,8 @@
 """The parent of all processes: it starts, restarts, stops and signals, and never serves itself."""
 
 import contextlib
+import ctypes
+import gc
 import logging
 import os
 import select
@@ -8,9 +10,12 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
+
+import setproctitle
 
 from storage_server.processes.errors import EXIT_CONFIG, EXIT_FAILED
 from storage_server.processes.lifeline import (
@@ -32,23 +37,27 @@ HEALTHY_AFTER_S: Final = 30.0  # a child that lived so long starts its back-off 
 START_DEATHS_MAX: Final = 5  # deaths of an S3 worker before any was ever ready: give up
 STOP_GRACE_S: Final = 5.0  # beyond the drain, and all there is when a flush failed
 
+_DESCRIPTORS_MAX: Final = 1 << 20  # the kernel's own ceiling for one process, as shipped
 _SIGNALS: Final = HELD_SIGNALS | {signal.SIGCHLD}
 
 # Large reads must not map and unmap memory for each chunk: each page would fault again.
 # (measured: 740 against 1,870 MB/s for a 64 MiB GET)
-MALLOC_VARIABLES: Final = {
-    "MALLOC_MMAP_THRESHOLD_": str(64 * 1024 * 1024),
-    "MALLOC_TRIM_THRESHOLD_": str(128 * 1024 * 1024),
-    "MALLOC_TOP_PAD_": str(16 * 1024 * 1024),
+_MALLOC_OPTIONS: Final = {  # by the numbers of mallopt(3)
+    -3: 64 * 1024 * 1024,  # M_MMAP_THRESHOLD
+    -1: 128 * 1024 * 1024,  # M_TRIM_THRESHOLD
+    -2: 16 * 1024 * 1024,  # M_TOP_PAD
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A kind of child: what it is called, how Python starts it, and how many there are."""
+    """A kind of child: what it is called, what it runs, and how many there are.
+
+    ``run`` is called in the child with its environment in place, and returns its exit code.
+    """
 
     name: str
-    arguments: Sequence[str]
+    run: Callable[[], int]
     count: int = 1
     is_vital: bool = False
     lock: int | None = None
@@ -110,6 +119,8 @@ class Supervisor:
         Threads of this process must have been started after ``hold_signals``.
         """
         hold_signals()
+        gc.collect()
+        gc.freeze()  # children share what is there now, as long as nobody writes to it
         self._next_reader_check_s = self.now_s() + READER_CHECK_S
         while True:
             self._start_due()
@@ -143,23 +154,48 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
-        actions: list[tuple[int, int, int]] = [(os.POSIX_SPAWN_DUP2, writer, READY_DESCRIPTOR)]
-        if child.role.lock is not None:
-            actions.append((os.POSIX_SPAWN_DUP2, child.role.lock, ROLE_LOCK_DESCRIPTOR))
-        environment = {**MALLOC_VARIABLES, **self.environment, PARENT_VARIABLE: str(os.getpid())}
-        try:
-            child.pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, *child.role.arguments],
-                environment,
-                file_actions=actions,
-                setsigmask=HELD_SIGNALS,
-                setsigdef=[signal.SIGPIPE],
-            )
-        finally:
-            os.close(writer)
+        sys.stdout.flush()
+        sys.stderr.flush()  # or the child would write what waits in them once more
+        pid = os.fork()
+        if pid == 0:
+            self._become(child.role, os.getppid(), writer)
+        os.close(writer)
+        child.pid = pid
         child.ready, child.is_ready, child.started_s = reader, False, self.now_s()
         _LOG.info("started %s %d (pid %d)", child.role.name, child.index, child.pid)
+
+    def _become(self, role: Role, parent_pid: int, ready: int) -> NoReturn:
+        """Be a child: of what this process had, keep the program alone, and end with the role.
+
+        A child is forked, not started anew, because it then has the program's modules already:
+        loading them takes longer than everything else that a start does. Nothing of the parent's
+        state may be used: its descriptors are closed, its objects are never touched nor let go.
+        """
+        exit_code = EXIT_FAILED
+        try:
+            os.dup2(ready, READY_DESCRIPTOR)
+            if role.lock is not None:
+                os.dup2(role.lock, ROLE_LOCK_DESCRIPTOR)
+            os.closerange(3, READY_DESCRIPTOR)
+            os.closerange(ROLE_LOCK_DESCRIPTOR + (role.lock is not None), _DESCRIPTORS_MAX)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            logging.getLogger().handlers.clear()
+            # Before the environment changes: the title takes the place that it began in, so that
+            # what only the parent was told can't be read from this process either.
+            setproctitle.setproctitle(f"holdfast {role.name}")
+            os.environ.clear()
+            os.environ.update(self.environment)
+            os.environ[PARENT_VARIABLE] = str(parent_pid)
+            _set_malloc_options()
+            exit_code = role.run()
+        except SystemExit as error:
+            exit_code = error.code if isinstance(error.code, int) else EXIT_FAILED
+        except BaseException:  # noqa: BLE001 - nothing may climb into the parent's frames
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code)
 
     def _note_ready(self) -> None:
         waiting = {child.ready: child for child in self._children if child.ready is not None}
@@ -279,6 +315,13 @@ class Supervisor:
             self._reap()
             if self.now_s() > by_s:
                 self._signal_all(signal.SIGKILL)
+
+
+def _set_malloc_options() -> None:
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # a C library without mallopt
+        for option, value in _MALLOC_OPTIONS.items():
+            libc.mallopt(option, value)
 
 
 def notify_service_manager(message: str) -> None:

@@ -226,6 +226,7 @@ class Exchange:
                 body,
                 with_body=not is_head,
                 stall_s=self.options.idle_timeout_s,
+                pacer=trace.pacer,
             )
         except (ConnectionError, ClientConnectionError, TimeoutError):
             _abort(request)

@@ -211,7 +211,7 @@ class RequestBody:
         """
         return await self._read()
 
-    def inner(self, source: Source, plan: PayloadPlan) -> "RequestBody":
+    def inner(self, source: Source, plan: PayloadPlan, pacer: Pacer | None = None) -> "RequestBody":
         """Return a body that comes out of this one: the file in a form."""
         return RequestBody(
             source,
@@ -221,6 +221,7 @@ class RequestBody:
             buffers=self._buffers,
             offload=self._offload,
             idle_s=self._idle_s,
+            pacer=pacer,
         )
 
     # --- Short bodies ------------------------------------------------------------------------

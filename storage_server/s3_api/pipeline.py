@@ -27,6 +27,7 @@ from storage_server.services.lookups import DeniedElsewhere
 from storage_server.services.offload import Offload
 from storage_server.services.payment import CHARGED, is_charged, require_payer
 from storage_server.services.services import Services
+from storage_server.services.traffic import Pacer
 
 _log = logging.getLogger("storage_server.s3_api")
 
@@ -62,7 +63,7 @@ class Incoming:
 class Trace:
     """What became known of a request on its way: for the reply's head and the access log."""
 
-    __slots__ = ("actor", "bucket", "error", "head", "operation", "request_id")
+    __slots__ = ("actor", "bucket", "error", "head", "operation", "pacer", "request_id")
 
     def __init__(self) -> None:
         """Begin with the request's new id."""
@@ -71,6 +72,7 @@ class Trace:
         self.operation = ""
         self.actor = ANONYMOUS
         self.bucket: Bucket | None = None
+        self.pacer: Pacer | None = None
         self.error = ""
 
 
@@ -169,6 +171,7 @@ class Pipeline:
         trace.head = head
         if head.bucket == _HEALTH_BUCKET and not head.is_virtual_hosted:
             return self._health(head)
+        self._services.traffic.admit_address(head.peer)
         if is_query(head.method, head.bucket, head.key, head.header("content-type")):
             return await self._answer_query(incoming, head, trace)
         operation = match(head)
@@ -189,10 +192,13 @@ class Pipeline:
         else:
             sender = self._services.credentials.authenticate(head, trace.request_id)
             trace.actor = sender.actor
+            self._services.traffic.admit(sender.actor)
             bucket = await self._admit(operation, sender, trace)
+            trace.pacer = self._services.traffic.pacer(sender.actor, head.peer)
         body: RequestBody | None = None
         if head.method in _METHODS_WITH_BODY:
-            body = self._body(incoming, _plan(operation, sender), sender.signer)
+            plan = _plan(operation, sender)
+            body = self._body(incoming, plan, sender.signer, trace.pacer)
         call = Call(
             sender.head,
             operation,
@@ -217,7 +223,7 @@ class Pipeline:
         """Answer a form of IAM or STS: its body is read first, because it is what is signed."""
         length = {name: text for name, text in head.headers.items() if name == "content-length"}
         plan = plan_payload(length, UNSIGNED_PAYLOAD)
-        body = self._body(incoming, plan, None)
+        body = self._body(incoming, plan, None, self._services.traffic.pacer(ANONYMOUS, head.peer))
         try:
             return await answer_query(head, body, self._services, self._queries, trace)
         finally:
@@ -260,7 +266,11 @@ class Pipeline:
         return bucket
 
     def _body(
-        self, incoming: Incoming, plan: PayloadPlan, signer: ChunkSigner | None
+        self,
+        incoming: Incoming,
+        plan: PayloadPlan,
+        signer: ChunkSigner | None,
+        pacer: Pacer | None,
     ) -> RequestBody:
         return RequestBody(
             incoming.source,
@@ -270,6 +280,7 @@ class Pipeline:
             buffers=self._buffers,
             offload=self._offload,
             idle_s=self._options.idle_timeout_s,
+            pacer=pacer,
         )
 
     def _health(self, head: RequestHead) -> Reply:

@@ -76,6 +76,7 @@ async def answer_query(
             raise iam_errors.InvalidAction
         actor = _prove(head, content, row, services, trace.request_id)
         trace.actor = actor
+        services.traffic.admit(actor)
         if row.action:
             services.iam.require(actor, row, form)
         result = await handler(QueryCall(row, form, actor, services))

@@ -9,6 +9,7 @@ from storage_server.s3.messages.batch_delete import DeletedObject, ObjectToDelet
 from storage_server.s3.preconditions import NO_WRITE_CONDITIONS
 from storage_server.services.actor import Actor
 from storage_server.services.authorize import Authorizer
+from storage_server.services.lookups import DeniedElsewhere
 from storage_server.services.objects import ObjectService
 
 _BYPASS = "x-amz-bypass-governance-retention"
@@ -29,6 +30,9 @@ class BatchDeleteService:
 
         One that fails stops no other. They go side by side, as many as one group commit takes,
         so that a thousand cost some sixteen flushes.
+
+        Raises:
+            AccessDenied: Nobody signed, and the bucket lets anyone delete none of them.
         """
         results: list[DeletedObject] = []
         for start in range(0, len(objects), limits.GROUP_MEMBERS_MAX):
@@ -36,6 +40,8 @@ class BatchDeleteService:
             results += await asyncio.gather(
                 *(self._delete_one(actor, bucket, wanted) for wanted in group)
             )
+        if actor.is_anonymous and all(_is_denied(result) for result in results):
+            raise DeniedElsewhere
         return results
 
     async def _delete_one(
@@ -67,3 +73,7 @@ class BatchDeleteService:
             asked.append("s3:GetObject")  # the answer tells whether the condition holds
         for action in asked:
             await self._authorizer.require(actor, action, bucket, key, version_id=version_id)
+
+
+def _is_denied(result: DeletedObject) -> bool:
+    return isinstance(result.error, errors.AccessDenied)

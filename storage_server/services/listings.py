@@ -13,12 +13,15 @@ from storage_server.s3.messages.multipart_listings import ListMultipartUploadsIn
 from storage_server.s3.messages.pages import Owner
 from storage_server.services.engine_errors import translated
 from storage_server.services.owners import Owners
+from storage_server.services.ownership import is_enforced
 
 
 class ListingService:
     """Pages of buckets that the caller resolved and was admitted to.
 
-    Owners come with the pages because the bucket's owner owns everything in it.
+    Owners come with the pages. Of current objects and uploads it is the bucket's: it owns them
+    all, unless ownership is not enforced, and what listings read of an object does not say whose
+    it is.
     """
 
     def __init__(self, store: Store, owners: Owners) -> None:
@@ -42,8 +45,8 @@ class ListingService:
 
     async def versions(
         self, bucket: BucketRecord, wanted: ListObjectVersionsInput
-    ) -> tuple[VersionPage, Owner]:
-        """Return a page of all versions, and their owner."""
+    ) -> tuple[VersionPage, list[Owner]]:
+        """Return a page of all versions, and the owner of each."""
         with translated(BucketName=bucket.name):
             page = await self._store.listings.versions(
                 bucket,
@@ -53,7 +56,11 @@ class ListingService:
                 version_id_marker=wanted.version_id_marker,
                 limit=wanted.max_keys,
             )
-        return page, self._owners.find_now(bucket.owner)
+        if is_enforced(self._store.identity, bucket):
+            return page, [self._owners.find_now(bucket.owner)] * len(page.versions)
+        ids = [entry.record.detail.owner for entry in page.versions]
+        known = {canonical_id: self._owners.find_now(canonical_id) for canonical_id in set(ids)}
+        return page, [known[canonical_id] for canonical_id in ids]
 
     async def uploads(
         self, bucket: BucketRecord, wanted: ListMultipartUploadsInput

@@ -240,8 +240,13 @@ def test_settings_not_set_read_as_awss_empty_answer(
     assert (answer.status, answer.code) in {(404, code), (501, "NotImplemented")}
 
 
-def test_the_root_key_may_do_all(server: Server, s3: S3, bucket: str) -> None:
-    """Root reads what an owner wrote."""
+def test_the_root_key_may_do_all_of_its_own_tenant(server: Server, s3: S3, bucket: str) -> None:
+    """And sees nothing of what others wrote (ruling 22)."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
     root = server.boto(server.root_keys)
-    assert root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    assert refusal(root.get_object, Bucket=bucket, Key="k") == ("AccessDenied", 403)
+    own = fresh_name("roots")
+    root.create_bucket(Bucket=own)
+    root.put_object(Bucket=own, Key="k", Body=b"x")
+    assert root.get_object(Bucket=own, Key="k")["Body"].read() == b"x"
+    assert bucket not in {row["Name"] for row in root.list_buckets()["Buckets"]}

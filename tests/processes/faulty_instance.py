@@ -43,9 +43,7 @@ def main(role: str) -> int:
     writer = LogWriter()
     start_logging(settings.options.logs, "supervisor", writer)
     try:
-        return serve(
-            settings, os.environ, lambda _: None, lambda _: None, lambda child: (SCRIPT, child)
-        )
+        return serve(settings, os.environ, lambda _: None, lambda _: None, main)
     finally:
         writer.close()
 

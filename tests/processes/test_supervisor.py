@@ -183,7 +183,7 @@ def test_workers_that_never_start_end_the_server(tmp_path: Path) -> None:
         "from storage_server.processes.supervisor import Hooks, Role, Supervisor;"
         "nothing = lambda: None;"
         "state = InstanceState.open(Path(sys.argv[2]));"
-        "roles = [Role('s3', ('-c', 'raise SystemExit(1)'), 1, is_vital=True)];"
+        "roles = [Role('s3', lambda: 1, 1, is_vital=True)];"
         "raise SystemExit(Supervisor(roles, state, Hooks(nothing, nothing, nothing), 1, {}).run())"
     )
     done = subprocess.run(

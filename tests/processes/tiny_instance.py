@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -41,11 +42,10 @@ def supervise(root: Path, workers: int) -> int:
         holder = hold_port(Address("127.0.0.1", 0), "s3_listen")
         port = address_of(holder).port
         tell(f"port {port}")
-        script = str(Path(__file__).resolve())
         supervisor = Supervisor(
             roles=(
-                Role("s3", (script, "s3", str(root), str(port)), workers, is_vital=True),
-                Role("jobs", (script, "jobs", str(root), "0"), lock=jobs_lock),
+                Role("s3", partial(main, "s3", root, port), workers, is_vital=True),
+                Role("jobs", partial(main, "jobs", root, 0), lock=jobs_lock),
             ),
             state=state,
             hooks=Hooks(
@@ -103,8 +103,6 @@ def main(role: str, root: Path, number: int) -> int:
     """Run the role."""
     if role == "supervise":
         return supervise(root, number)
-    if role == "die":
-        return 1
     lifeline = Lifeline.attach(os.environ)
     assert lifeline.is_supervised
     if role == "s3":

@@ -235,21 +235,17 @@ def test_our_presigned_query_is_accepted() -> None:
 
 
 def test_a_sessions_token_in_a_presigned_query_is_signed_like_a_header() -> None:
-    """SDKs presign so with a session; a touched token is another signature."""
-    with_header = head(headers={"x-amz-security-token": "a token"})
-    text = sigv2.string_to_sign(
-        sigv2.Claim("AK", "", 2_000_000_000, is_presigned=True), with_header, "/bucket/key"
-    )
-    query = {
-        "AWSAccessKeyId": "AK",
-        "Expires": "2000000000",
-        "Signature": sigv2.sign("secret", text),
-        "x-amz-security-token": "a token",
-    }
-    sent = head(query=query)
-    claim = sigv2.parse_query(sent)
-    assert claim.session_token == "a token"
-    sigv2.verify(claim, sent, "secret", 1_900_000_000_000_000)
-    changed = head(query=query | {"x-amz-security-token": "other"})
-    with pytest.raises(SignatureDoesNotMatch):
-        sigv2.verify(sigv2.parse_query(changed), changed, "secret", 1_900_000_000_000_000)
+    """The SDK presigns so with a session; a touched token is another signature."""
+    keys = Credentials(KEY_ID, SECRET, "a/token+")
+    request = AWSRequest("GET", "https://johnsmith.s3.amazonaws.com/a", auth_path="/johnsmith/a")
+    HmacV1QueryAuth(keys, expires=600).add_auth(request)
+    query = urlsplit(str(request.url)).query
+    now_us = (int(uri.parse_query(query)["Expires"]) - 60) * 1_000_000
+    assert prove(head_of("GET", "/a", query), now_us).session_token == "a/token+"
+    for changed in (query.replace("token%2B", "token"), query.replace("a%2F", "b%2F")):
+        assert changed != query
+        with pytest.raises(SignatureDoesNotMatch):
+            prove(head_of("GET", "/a", changed), now_us)
+    twice = head_of("GET", "/a", query, {"x-amz-security-token": "another"})
+    with pytest.raises(AccessDenied):
+        prove(twice, now_us)

@@ -5,13 +5,20 @@ from msgspec.structs import replace
 
 from storage_server.core.ids import CanonicalId, PrincipalId
 from storage_server.engine.identity import Projected
-from storage_server.engine.records import BucketRecord, OwnsAs, PrincipalRecord, TenantRecord
+from storage_server.engine.records import (
+    BucketRecord,
+    ObjectOwnership,
+    OwnsAs,
+    PrincipalRecord,
+    TenantRecord,
+)
 from storage_server.s3.errors import (
     AccessControlListNotSupported,
     AccessDenied,
     AmbiguousGrantByEmailAddress,
     InvalidArgument,
     InvalidBucketAclWithObjectOwnership,
+    OwnershipControlsNotFoundError,
     UnresolvableGrantByEmailAddress,
 )
 from storage_server.s3.messages.acl import GranteeKind, RequestedAcl, RequestedGrant
@@ -264,3 +271,21 @@ async def test_a_new_bucket_takes_its_tenants_defaults(house: House) -> None:
     documents = house.bucket("second").documents
     assert documents["ownership"] == b"BucketOwnerPreferred"
     assert lists.decode(documents["acl"]).grants == (Grant(BOB, READ),)
+
+
+async def test_a_tenant_may_leave_ownership_to_writers(house: House) -> None:
+    """As AWS once did: nothing is set, nothing is blocked, and lists count (ruling 3)."""
+    tenant = replace(
+        house.tenant,
+        default_object_ownership=ObjectOwnership.OBJECT_WRITER,
+        default_public_access_block=0,
+        revision=house.tenant.revision + 1,
+    )
+    await house.store.identity.project(Projected(tenants=(tenant,)))
+    bucket = await house.make_bucket(actor=replace(house.ann, tenant=tenant))
+    assert bucket.documents == {}
+    with pytest.raises(OwnershipControlsNotFoundError):
+        house.bucket_config.ownership(bucket)
+    written = await house.acls.of_new_object(house.bob, bucket, RequestedAcl("public-read"))
+    assert written.owner == BOB
+    assert lists.is_public(lists.decode(written.acl))

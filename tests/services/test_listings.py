@@ -3,7 +3,10 @@
 from urllib.parse import unquote_plus
 
 import pytest
+from msgspec.structs import replace
 
+from storage_server.core.ids import CanonicalId
+from storage_server.engine.records import Detail
 from storage_server.s3.errors import NoSuchUpload
 from storage_server.s3.messages.listings import (
     ListObjectsInput,
@@ -71,8 +74,8 @@ async def test_pages_of_versions_join_without_gap(house: House, max_keys: str) -
     markers: list[tuple[str, str, bool]] = []
     while True:
         wanted = ListObjectVersionsInput.parse(head(query=query))
-        page, owner = await house.listings.versions(bucket, wanted)
-        parsed = read("ListObjectVersions", list_object_versions_reply(wanted, page, owner))
+        page, owners = await house.listings.versions(bucket, wanted)
+        parsed = read("ListObjectVersions", list_object_versions_reply(wanted, page, owners))
         for found, name in ((versions, "Versions"), (markers, "DeleteMarkers")):
             found += [(v["Key"], v["VersionId"], v["IsLatest"]) for v in parsed.get(name, ())]
         if not parsed["IsTruncated"]:
@@ -93,3 +96,24 @@ async def test_parts_of_no_upload(house: House) -> None:
     wanted = ListPartsInput.parse(head(key="k", query={"uploadId": "0" * 32}))
     with pytest.raises(NoSuchUpload):
         await house.listings.parts(bucket, wanted)
+
+
+async def test_each_version_has_its_own_owner(house: House) -> None:
+    """Where ownership is not enforced; where it is, all are the bucket owner's."""
+    bucket = await house.make_bucket(ownership="ObjectWriter")
+    stored = await house.put(bucket, "k")
+
+    async def owners() -> list[str]:
+        wanted = ListObjectVersionsInput.parse(head(query={"versions": ""}))
+        _, found = await house.listings.versions(house.bucket(), wanted)
+        return [owner.canonical_id for owner in found]
+
+    def give_to_bob(before: Detail) -> Detail:
+        return replace(before, owner=CanonicalId("b" * 64))
+
+    assert stored.version_id is None
+    assert await owners() == [bucket.owner]
+    await house.store.versions.change(bucket, b"k", None, give_to_bob, "s3:ObjectAcl:Put")
+    assert await owners() == ["b" * 64]
+    await house.bucket_config.set_ownership(bucket, "BucketOwnerEnforced")
+    assert await owners() == [bucket.owner]

@@ -276,9 +276,12 @@ def list_objects_reply(wanted: ListObjectsInput, page: ObjectPage, owner: Owner 
 
 
 def list_object_versions_reply(
-    wanted: ListObjectVersionsInput, page: VersionPage, owner: Owner
+    wanted: ListObjectVersionsInput, page: VersionPage, owners: Sequence[Owner]
 ) -> Reply:
-    """Answer a ListObjectVersions; versions and markers stand in one order, mixed."""
+    """Answer a ListObjectVersions; versions and markers stand in one order, mixed.
+
+    ``owners`` has one for each of them.
+    """
     is_url = wanted.is_url
     parts = [
         xml.tag(b"Name", wanted.bucket),
@@ -298,9 +301,11 @@ def list_object_versions_reply(
         b"<EncodingType>url</EncodingType>" if is_url else b"",
         xml.flag(b"IsTruncated", value=page.truncated),
     )
-    owned = owner.render()
+    # Nearly always they are all the same one.
+    rendered = {owner: owner.render() for owner in set(owners)}
+    owned = [rendered[owner] for owner in owners]
     keys = encode_keys([entry.key for entry in page.versions], is_url=is_url)
-    parts.extend(map(_version, keys, page.versions, [owned] * len(keys)))
+    parts.extend(map(_version, keys, page.versions, owned))
     parts.append(common_prefixes(page.prefixes, is_url=is_url))
     return xml_reply(xml.document(b"ListVersionsResult", *parts))
 

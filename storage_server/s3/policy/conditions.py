@@ -62,7 +62,7 @@ class Condition(msgspec.Struct, frozen=True):
 
     ``is_null_test`` (operator Null): True or False is the wanted absence, None: another operator;
     both wanted is always true. ``exact`` is the values in one set where they are compared as they
-    are written, which saves the tests.
+    are written, which saves the tests. ``is_plain``: there is neither a quantifier nor Null.
     """
 
     operator: str
@@ -74,11 +74,12 @@ class Condition(msgspec.Struct, frozen=True):
     quantifier: Quantifier
     wanted_absence: frozenset[bool] | None = None
     exact: frozenset[str] | None = None
+    is_plain: bool = False
 
     def holds(self, lookup: Lookup) -> bool:
         """Tell whether the request fulfils the condition."""
         values = lookup(self.key)
-        if values and self.quantifier is Quantifier.NONE and self.wanted_absence is None:
+        if values and self.is_plain:
             if self.exact is not None and len(values) == 1:
                 return (values[0] in self.exact) is not self.is_negated
             for value in values:
@@ -133,6 +134,7 @@ def compile_condition(
         if_exists,
         quantifier,
         exact=frozenset(values) if is_exact else None,
+        is_plain=quantifier is Quantifier.NONE,
     )
 
 
@@ -199,6 +201,7 @@ def parse_number(text: str) -> float | None:
     return float(text) if "." in text else int(text)
 
 
+@functools.lru_cache(maxsize=1024)  # many conditions ask about the same moment
 def parse_date(text: str) -> float | None:
     """Read a date in one of the W3C's forms, or seconds since 1970; None: it is neither.
 
@@ -290,15 +293,22 @@ def _in_network(value: Written) -> Test:
     version, mask, base = network.version, int(network.netmask), int(network.network_address)
 
     def test(given: str, _lookup: Lookup) -> bool:
-        try:
-            address = ipaddress.ip_address(given.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return address.version == version and int(address) & mask == base
+        given_version, address = _address(given)
+        return given_version == version and address & mask == base
 
     return test
+
+
+@functools.lru_cache(maxsize=1024)  # many conditions ask about the same address
+def _address(text: str) -> tuple[int, int]:
+    """Return the version of an address and its number; version 0: it is none."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return 0, 0
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.version, int(address)
 
 
 # --- ARNs ----------------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ async def list_objects_v2(call: Call) -> Reply:
 async def list_object_versions(call: Call) -> Reply:
     """List all versions and delete markers."""
     wanted = ListObjectVersionsInput.parse(call.head)
-    page, owner = await call.services.listings.versions(call.bucket, wanted)
-    return list_object_versions_reply(wanted, page, owner)
+    page, owners = await call.services.listings.versions(call.bucket, wanted)
+    return list_object_versions_reply(wanted, page, owners)
 
 
 async def list_multipart_uploads(call: Call) -> Reply:

@@ -85,6 +85,8 @@ async def post_object(call: Call) -> Reply:
     assert form.file is not None
     fields = post_policy.expand(form.fields, form.file.filename)
     signer = _admit(call, fields, file)
+    traffic = call.services.traffic
+    traffic.admit(signer)
     wanted = PostObjectInput.parse(fields)
     actor = signer.saying(wanted.headers)
     for action in ("s3:PutObject", *call.operation.further_actions(wanted.headers, None)):
@@ -96,7 +98,7 @@ async def post_object(call: Call) -> Reply:
         wanted.key,
         wanted.words,
         wanted.conditions,
-        call.body.inner(file, _plan(wanted.headers)),
+        call.body.inner(file, _plan(wanted.headers), traffic.pacer(signer, call.head.peer)),
     )
     head = call.head
     path = quote(wanted.key if head.is_virtual_hosted else f"{head.bucket}/{wanted.key}")

@@ -158,7 +158,8 @@ def test_list_object_versions_is_what_boto3_reads() -> None:
         b"k&1",
         "null",
     )
-    parsed = read("ListObjectVersions", list_object_versions_reply(wanted, page, OWNER))
+    owners = [OWNER, Owner("d" * 64)]
+    parsed = read("ListObjectVersions", list_object_versions_reply(wanted, page, owners))
     assert (parsed["KeyMarker"], parsed["VersionIdMarker"]) == ("a", "null")
     assert (parsed["NextKeyMarker"], parsed["NextVersionIdMarker"]) == ("k&1", "null")
     (marker,) = parsed["DeleteMarkers"]
@@ -166,9 +167,10 @@ def test_list_object_versions_is_what_boto3_reads() -> None:
     (version,) = parsed["Versions"]
     assert (version["VersionId"], version["IsLatest"]) == ("null", False)
     assert (version["ETag"], version["Size"]) == (f'"{ETAG}"', 7)
-    assert version["Owner"] == marker["Owner"] == {"ID": "c" * 64, "DisplayName": "50% <me>"}
+    assert marker["Owner"] == {"ID": "c" * 64, "DisplayName": "50% <me>"}
+    assert version["Owner"] == {"ID": "d" * 64}
     assert parsed["CommonPrefixes"] == [{"Prefix": "z/"}]
-    assert list_object_versions_reply(wanted, page, OWNER).body.index(  # type: ignore[union-attr]
+    assert list_object_versions_reply(wanted, page, owners).body.index(  # type: ignore[union-attr]
         b"<DeleteMarker>"
     )
 
