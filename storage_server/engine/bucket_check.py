@@ -355,6 +355,8 @@ class BucketCheck:
                         for name in names_of(taking)
                         for holder in (taking.holder, taking.source_holder)
                     )
+                elif intent.is_note:
+                    continue  # the sharing's own intent names what it holds
                 elif intent.manifest_id:
                     self._held.manifests.add(intent.manifest_id)
                 else:

@@ -6,6 +6,7 @@ So a cache that is keyed by the epochs is right on the next request. What was de
 as a tombstone and is not found.
 """
 
+import functools
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -68,8 +69,8 @@ class Identity:
         assert not isinstance(found, Later), "the projection is read from a local store"
         installation, tenant = found
         return (
-            0 if installation is None else codec.decode_number(rows.EPOCHS, installation),
-            0 if tenant is None else codec.decode_number(row_key, tenant),
+            0 if installation is None else _epoch(rows.EPOCHS, installation),
+            0 if tenant is None else _epoch(row_key, tenant),
         )
 
     def find_credential_now(self, access_key_id: str) -> CredentialRecord | None:
@@ -329,6 +330,11 @@ class Identity:
     def _tenant_now(self, row_key: bytes) -> TenantRecord | None:
         found = self._label_now(row_key)
         return None if found is None else self.find_tenant_now(TenantId(bytes.fromhex(found)))
+
+
+@functools.lru_cache(maxsize=4096)  # every request reads two, nearly always the same ones
+def _epoch(row_key: bytes, row: bytes) -> int:
+    return codec.decode_number(row_key, row)
 
 
 def _removal(row_keys: Sequence[bytes]) -> Callable[[View], Writes]:

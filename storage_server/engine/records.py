@@ -632,7 +632,8 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a living writer is preparing for a commit, or a dead one left.
 
     A blob in a file of its own, or a manifest, or a holder of shared bytes. The commit that uses
-    it takes the intent away, so one that is there was never used.
+    it takes the intent away, so one that is there was never used. ``is_note``: a holder that a
+    source is yet to be marked with, in the source's bucket; the sharing's own intent speaks for it.
     """
 
     incarnation: bytes
@@ -640,6 +641,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     container: int = 0
     manifest_id: bytes = b""
     taking: Taking | None = None
+    is_note: bool = False
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -142,7 +142,7 @@ class Recovery:
             for row_key, row in page.rows:
                 assert row is not None
                 intent = codec.decode_record(Intent, row_key, row)
-                if self._is_dead(intent.incarnation):
+                if not intent.is_note and self._is_dead(intent.incarnation):
                     dead[row_key] = intent
             total = total.plus(await self._undo(bucket, dead))
             if not page.more:

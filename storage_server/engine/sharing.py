@@ -1,10 +1,12 @@
 """Sharing bytes between versions: named references, taken before use and dropped after.
 
-A blob with one holder has no reference row. To share: the destination's bucket gets an intent; (a)
-the tenant's partition gets a row for each holder; (b) the source's record is marked with its
-holder, if it has not changed; (c) the new version is committed with the other, which takes the
-intent away. A crash between them leaves rows that the intent names, never a reference without a
-row. Manifests are written under an intent in the same way.
+A blob with one holder has no reference row. To share: the destination's bucket gets an intent, and
+the source's a note if it has no holder yet; (a) the tenant's partition gets a row for each holder;
+(b) the source's record is marked with its holder, if it has not changed, which takes the note away;
+(c) the new version is committed with the other, which takes the intent away. A crash between them
+leaves rows that the intent names, never a reference without a row. Whether the source was ever
+marked is told by its note, whatever became of the source since. Manifests are written under an
+intent in the same way.
 """
 
 import os
@@ -22,6 +24,7 @@ from storage_server.engine.manifests import Manifests
 from storage_server.engine.metastore import (
     First,
     MetaStore,
+    Part,
     Tx,
     View,
     Writes,
@@ -119,6 +122,9 @@ class Sharing:
         await self._announce(bucket, intent_key, intent)
         marked = bool(known)
         try:
+            if not known:
+                note = Intent(self._incarnation, is_note=True)
+                await self._announce(source_bucket, rows.intent_row(taking.source_holder), note)
             await self._take(taking, known)
             if not known:
                 await self._mark(source_bucket, source_key, source, taking.source_holder)
@@ -161,6 +167,7 @@ class Sharing:
             holder_row = rows.reference_row(first_name, taking.holder)
             if not marked:
                 await self._drop_rows(taking)
+                await self._drop_note(taking)
             elif await self._meta.get_many(tenant_part(taking.tenant_id), [holder_row]):
                 # The holder may be the last by now, so it goes the way of every holder.
                 due = Due(extents=taking.extents, manifest=taking.manifest)
@@ -175,12 +182,7 @@ class Sharing:
             return Writes([(row_key, row)], (intent_key,))
 
         part = bucket_part(bucket.bucket_id)
-        try:
-            await self._committer.commit(part, Tx([intent_key], decide, bucket.generation))
-        except StaleGeneration as error:  # closed meanwhile: it is not dropped before
-            if error.generation is None:
-                raise
-            await self._committer.commit(part, Tx([intent_key], decide, error.generation))
+        await self._commit_also_closed(part, Tx([intent_key], decide, bucket.generation))
 
     async def _undo_quietly(
         self,
@@ -229,18 +231,29 @@ class Sharing:
         doomed = [rows.reference_row(name, one) for name in names_of(taking) for one in holders]
         await self._commit(taking.tenant_id, lambda _view: Writes((), doomed))
 
+    async def _drop_note(self, taking: Taking) -> None:
+        """Take the note back from the source's bucket, which is not dropped while it has one."""
+        part = bucket_part(taking.source_bucket_id)
+        note_key = rows.intent_row(taking.source_holder)
+        if not (taking.source_holder and await self._meta.get_many(part, [note_key])):
+            return
+        await self._commit_also_closed(part, Tx([], lambda _view: Writes((), (note_key,))))
+
     async def _is_unmarked(self, taking: Taking) -> bool:
-        """Tell whether the source certainly never got its holder. Unknown is no."""
+        """Tell whether the source never got its holder: then its note is there."""
         if not taking.source_holder:
             return False
         part = bucket_part(taking.source_bucket_id)
-        places = _places(taking.source_key, taking.source_order)
-        found = await self._meta.get_many(part, places)
-        for row_key, row in found.items():
-            record = codec.decode_version(row_key, row)
-            if record.order == taking.source_order and record.detail.body is not None:
-                return holder_of(record.detail.body) != taking.source_holder
-        return False
+        return bool(await self._meta.get_many(part, [rows.intent_row(taking.source_holder)]))
+
+    async def _commit_also_closed(self, part: Part, tx: Tx) -> None:
+        """Commit in a bucket's partition whatever its generation: it may be closed by now."""
+        try:
+            await self._committer.commit(part, tx)
+        except StaleGeneration as error:
+            if error.generation is None:
+                raise
+            await self._committer.commit(part, Tx(tx.reads, tx.decide, error.generation))
 
     async def _mark(
         self, bucket: BucketRecord, key: bytes, source: VersionRecord, holder: bytes
@@ -263,7 +276,7 @@ class Sharing:
                 marked = codec.encode_changed_version(
                     row_key, record, detail, view.seq, view.time_us
                 )
-                return Writes([(row_key, marked)])
+                return Writes([(row_key, marked)], (rows.intent_row(holder),))
             raise SourceChanged
 
         await self._committer.commit(

@@ -1,5 +1,6 @@
 """Bytes that several versions share: who frees them, and what an interrupted sharing leaves."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from storage_server.engine import fsck, keys, rows
 from storage_server.engine.errors import ConditionFailed, EngineError
 from storage_server.engine.metastore import tenant_part
 from storage_server.engine.records import BucketRecord, WriteCondition
-from tests.engine.opened import NEW, OWN_FILE, PART, Opened, body, open_all
+from tests.engine.opened import NEW, OWN_FILE, OWNER, PART, Opened, body, open_all
 from tests.fakes.manual_clock import ManualClock
 
 
@@ -157,6 +158,67 @@ async def test_a_copy_interrupted_anywhere_is_finished_or_undone(
         await opened.delete(key)
     await opened.free_all()
     assert opened.own_files() == []
+    await assert_clean(opened)
+    await opened.store.close()
+
+
+async def _overwrite(opened: Opened) -> None:
+    await opened.put(b"a", b"new")
+
+
+async def _remove(opened: Opened) -> None:
+    await opened.delete(b"a")
+
+
+async def _rename(opened: Opened) -> None:
+    await opened.store.copies.rename(opened.bucket, b"a", b"moved", writer=NEW.writer)
+
+
+async def _copy_again(opened: Opened) -> None:
+    await copy(opened, b"a", opened.bucket, b"again")
+    await opened.put(b"a", b"new")
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("meanwhile", [_overwrite, _remove, _rename, _copy_again])
+async def test_a_source_that_changes_before_recovery_leaves_no_reference_behind(
+    tmp_path: Path,
+    clock: ManualClock,
+    meanwhile: Callable[[Opened], Awaitable[None]],
+    step: int,
+    *,
+    after: bool,
+    is_elsewhere: bool,
+) -> None:
+    """A copier dies; before anybody sweeps after it, others change or remove its source."""
+    failing = FailingMeta(after=after)
+    opened = await open_all(tmp_path / "data", clock, faults=failing)
+    content = body(OWN_FILE)
+    await opened.put(b"a", content)
+    target = await opened.another("elsewhere") if is_elsewhere else opened.bucket
+    failing.left = step
+    try:
+        await copy(opened, b"a", target, b"b")
+    except EngineError:
+        await opened.reopen()
+    failing.left = None
+    await meanwhile(opened)
+    await opened.store.recovery.tidy()
+    await opened.free_all()
+    await assert_clean(opened)
+    for key in (b"again", b"moved"):
+        assert await opened.read(key) in (None, content)
+    target = opened.store.buckets.find_now(target.name) or target
+    if await opened.find(b"b", bucket=target) is not None:
+        assert await opened.read(b"b", bucket=target) == content
+        await opened.store.versions.delete(target, b"b", None, writer=NEW.writer, owner=OWNER)
+    for key in (b"a", b"again", b"moved"):
+        await opened.delete(key)
+    await opened.free_all()
+    assert opened.own_files() == []
+    assert await references(opened) == 0
     await assert_clean(opened)
     await opened.store.close()
 
