@@ -35,6 +35,7 @@ ELSEWHERE = {
     "address_bytes_per_s": "conformance/test_traffic",
     "key_requests_per_s": "conformance/test_traffic",
     "key_bytes_per_s": "conformance/test_traffic",
+    "outbound_allowed": "clients/test_sts_boto3",
 }
 NAMED = {
     "OWNER_DISPLAY_NAME": "The Owner",

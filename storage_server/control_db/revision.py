@@ -1,4 +1,4 @@
-"""Which schema a control database has; apart from the migrations, which only their command needs."""
+"""Which schema a control database has; apart from the migrations, which only few need to load."""
 
 from typing import Final
 

@@ -48,7 +48,7 @@ from storage_server.engine.records import (
     Versioning,
 )
 
-_REMEMBERED_MAX: Final = 4096
+_REMEMBERED_MAX: Final = 16_384
 _NO_LIMITS: Final = BucketRoom()
 _NO_DOCUMENTS: Final[Mapping[str, bytes]] = {}
 

@@ -7,7 +7,7 @@ from storage_server.engine.errors import BucketMissing
 from storage_server.engine.metastore import View
 from storage_server.engine.records import BucketRecord, BucketState
 
-_REMEMBERED_MAX: Final = 4096
+_REMEMBERED_MAX: Final = 16_384
 _remembered: dict[bytes, BucketRecord] = {}
 
 

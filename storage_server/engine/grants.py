@@ -58,7 +58,7 @@ from storage_server.engine.records import (
 _PAGE_ROWS: Final = 64
 _TRIES_MAX: Final = 100
 """Each try that fails is the success of another writer, or of another process's recall."""
-_REMEMBERED_MAX: Final = 4096
+_REMEMBERED_MAX: Final = 16_384
 _GONE: Final = (BucketMissing, StaleGeneration)
 _UNSOUND: Final = (Damaged, FormatTooNew)
 

@@ -15,8 +15,8 @@ _BLOB: Final = "blob key"
 _MANIFEST: Final = "manifest key"
 _PART_OF_MANIFEST: Final = "blob key in a manifest"
 _RECOVERY: Final = "recovery record"
-_REMEMBERED_MAX: Final = 4096
-_OPENED_MAX: Final = 4096
+_REMEMBERED_MAX: Final = 16_384
+_OPENED_MAX: Final = 16_384
 
 
 class _BucketKeys:
