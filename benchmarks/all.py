@@ -1,6 +1,17 @@
 """all: every benchmark in one run; the table in README.md is written from it."""
 
-from benchmarks import large, latency, listing, memory, report, scaling, small, start
+from benchmarks import (
+    authorization,
+    large,
+    latency,
+    listing,
+    memory,
+    report,
+    scaling,
+    small,
+    start,
+    tenants,
+)
 from benchmarks.bench import Measure, parse, prepared
 from benchmarks.report import Result
 
@@ -12,6 +23,8 @@ QUESTIONS: dict[str, Measure] = {
     "Two workers": scaling.measure,
     "Memory of a worker": memory.measure,
     "Start": start.measure,
+    "Authentication and authorisation": authorization.measure,
+    "Many tenants": tenants.measure,
 }
 
 

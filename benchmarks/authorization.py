@@ -37,6 +37,7 @@ from storage_server.engine.records import (
     PrincipalRecord,
     TenantRecord,
 )
+from storage_server.processes.life import settle_memory
 from storage_server.processes.wiring import Graph
 from storage_server.s3.request import RequestHead
 from storage_server.s3_api.options import S3Options
@@ -239,6 +240,7 @@ async def _inside(bench: Bench, data_dir: Path) -> tuple[dict[str, User], list[R
         asking["root"] = _Asking(graph, bucket, bench.keys)
         for one in asking.values():
             await one.several_us(_WARM_COUNT)
+        settle_memory()  # as workers do
         for turn in range(1, bench.rounds + 1):
             for name in ("root", "plain", "conditions"):
                 taken.setdefault(name, []).append(await asking[name].several_us(_CACHED_COUNT))

@@ -351,6 +351,67 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     assert told("tenant", "delete", "umbrella", "--yes")["buckets_left"] == 0
 
 
+KEY_SET = (
+    '{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","use":"sig","alg":"EdDSA",'
+    '"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+)
+TEMPLATES = '[{"claim":"groups","values":["staff"],"role":"dev"}]'
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_providers_are_trusted_beside_the_server_and_on_a_stopped_folder(
+    private_server: Server, typing: Typing, *, is_running: bool
+) -> None:
+    """Made, changed in what is given only, found by URL, by name and by ARN, gone; and audited."""
+    if not is_running:
+        private_server.stop()
+    do, told = typing.do, typing.told
+    do("tenant", "create", "acme")
+    here, url = ("--tenant", "acme"), "https://login.example.org/realm"
+    made = told(
+        *("provider", "create", url, "--client-id", "a", "--client-id", "b", "--tag", "team=blue"),
+        *("--thumbprint", "a" * 40, *here),
+    )
+    assert (made["audiences"], made["tags"]) == (["a", "b"], [["team", "blue"]])
+    assert made["arn"].endswith(":oidc-provider/login.example.org/realm")
+    do("provider", "create", url, *here, expect=73)
+    do("provider", "create", "ftp://x", *here, expect=1)
+    for name in (url, "login.example.org/realm", made["arn"]):
+        assert told("provider", "show", name, *here) == made
+    assert told("provider", "list", *here) == [made]
+    after = told("provider", "update", url, "--templates", "-", *here, stdin=TEMPLATES)
+    assert after == made | {"templates": TEMPLATES}
+    do("provider", "update", url, "--algorithm", "HS256", *here, expect=65)
+    assert told("provider", "set-keys", url, "--jwks", "-", *here, stdin=KEY_SET)["has_keys"]
+    after = told("provider", "set-keys", url, "--jwks-url", f"{url}/keys", *here)
+    assert (after["has_keys"], after["jwks_url"]) == (False, f"{url}/keys")
+    assert told("provider", "set-keys", url, "--discover", *here)["jwks_url"] == ""
+    do("provider", "set-keys", url, *here, expect=64)
+    do("provider", "disable", url, *here)
+    shown = do("provider", "show", url, *here) + do("provider", "list", *here)
+    assert "disabled" in shown
+    assert "by its discovery document" in shown
+    do("provider", "delete", url, *here)
+    do("provider", "show", url, *here, expect=66)
+
+    do("session", "end", "ASIA" + "A" * 16)
+    do("session", "end", "AKIA" + "A" * 16, expect=65)
+    rows = told("audit", "list", *here)
+    assert rows[0]["action"] == "iam:DeleteOpenIDConnectProvider"
+    assert rows[0]["entity"] == made["arn"]
+    assert rows[0]["source"] == "cli"
+    assert {row["tenant_id"] for row in rows} == {rows[0]["tenant_id"]}
+    assert told("audit", "list", "--limit", "1", "--before", str(rows[0]["sequence"]), *here) == [
+        rows[1]
+    ]
+    assert told("audit", "list", "--action", "iam:CreateOpenIDConnectProvider", *here) == [
+        row for row in rows if row["action"] == "iam:CreateOpenIDConnectProvider"
+    ]
+    assert told("audit", "list", "--since", "2999-12-31") == []
+    assert "holdfast:EndSession" in do("audit", "list")
+    assert do("audit", "verify").startswith("whole: ")
+
+
 def test_a_tenants_buckets_are_shared_limited_and_deleted(
     private_server: Server, typing: Typing
 ) -> None:

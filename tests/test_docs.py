@@ -1,9 +1,12 @@
 """The documents are true: what they name exists, what they say to type works."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -14,8 +17,10 @@ import s3fs
 from storage_server import config
 from storage_server.processes.errors import EXIT_USAGE
 from tests.clients.commands import find_program
+from tests.fakes.oidc_issuer import OidcIssuer
 from tests.servers import REGION, Server, fresh_name
 from tests.signing import Keys
+from tests.tenants import make_tenancy
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -208,10 +213,55 @@ def test_the_commands_about_accounts_work_when_they_are_pasted(
     )
     before, marker, after = code.partition(f"{program} grant list films")
     assert marker
-    private_server.wire(private_server.root_keys).call("PUT", "/films")
     printed = type_in(before, private_server.environment, tmp_path)
     assert "Secret access key" in printed
     assert "the-secret-they-use-already" not in printed
+    made = private_server.command("key", "create", "--user", "ana", "--tenant", "acme", "--json")
+    key = json.loads(made.stdout)
+    private_server.secrets.append(key["secret_key"])
+    keys = Keys(key["access_key_id"], key["secret_key"])
+    assert private_server.wire(keys).call("PUT", "/films").status == 200
     printed = type_in(marker + after, private_server.environment, tmp_path)
     assert "s3:GetObject on arn:aws:s3:::films/casablanca.mkv" in printed
     assert "clean: " in printed
+
+
+@pytest.fixture
+def issuer() -> Iterator[OidcIssuer]:
+    """A provider of web identities."""
+    served = OidcIssuer().start()
+    yield served
+    served.stop()
+
+
+def test_the_commands_about_iam_and_sts_work_when_they_are_pasted(
+    environment: dict[str, str], issuer: OidcIssuer, tmp_path: Path
+) -> None:
+    """In their order, by a tenant's administrator: users, sessions and web identities."""
+    server = Server(tmp_path / "server", OUTBOUND_ALLOWED="127.0.0.1/32")
+    try:
+        server.start()
+        tenancy = make_tenancy(server)
+        program = f"{sys.executable} -m storage_server"
+        code = here(
+            "".join(blocks(ROOT / "docs" / "iam-and-sts.md", "sh")),
+            server,
+            **{
+                ".venv/bin/holdfast": program,
+                "--tenant acme": f"--tenant {tenancy.name}",
+                "https://login.example.org/realm": issuer.url,
+                "login.example.org/realm": issuer.name,
+            },
+        )
+        (tmp_path / "token").write_text(issuer.token(int(time.time())))
+        before, marker, after = code.partition("export HOLDFAST_OUTBOUND_ALLOWED=")
+        assert marker
+        assert after.count("\n") == 1
+        who = server.environment | environment | tenancy.admin.environment()
+        printed = type_in(before, who, tmp_path)
+        assert f"arn:aws:sts::{tenancy.account}:assumed-role/deploy/release-7" in printed
+        assert f"arn:aws:sts::{tenancy.account}:assumed-role/dev/ana" in printed
+        assert "ASIAEXAMPLEEXAMPLEEX: ended" in printed
+        assert issuer.url in printed.splitlines()[-1]
+    finally:
+        server.close()

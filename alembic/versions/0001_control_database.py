@@ -168,6 +168,8 @@ def upgrade() -> None:
         sa.Column("jwks", sa.LargeBinary(), nullable=False),
         sa.Column("algorithms", sa.JSON(), nullable=False),
         sa.Column("templates", sa.Text(), nullable=False),
+        sa.Column("thumbprints", sa.JSON(), nullable=False),
+        sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),

@@ -17,7 +17,9 @@ def add(commands: Any) -> None:
         commands, "explain", "say why something is allowed or denied", _explain, has_json=True
     )
     parser.add_argument(
-        "--tenant", default=DEFAULT_TENANT, metavar="NAME", help="whose principal (%(default)s)"
+        "--tenant",
+        metavar="NAME",
+        help=f"whose principal ({DEFAULT_TENANT}); with --request-id: only what it may see",
     )
     parser.add_argument(
         "--principal", metavar="WHO", help="a user's name, an ARN, an id, or anonymous"
@@ -39,14 +41,15 @@ def _explain(given: argparse.Namespace) -> int:
     if given.request_id is not None:
         if any(question) or given.context:
             raise StartError("Give --request-id alone: the request is known.", EXIT_USAGE)
-        told = ask(given, explaining.RECALL, explaining.Past(given.request_id))
+        told = ask(given, explaining.RECALL, explaining.Past(given.request_id, given.tenant or ""))
     elif not all(question):
         raise StartError("Give --principal, --action and --resource, or --request-id.", EXIT_USAGE)
     else:
         context: dict[str, tuple[str, ...]] = {}
         for key, value in parse_pairs(given.context):
             context[key] = (*context.get(key, ()), value)
-        told = ask(given, explaining.ASK, explaining.Question(given.tenant, *question, context))
+        tenant = given.tenant or DEFAULT_TENANT
+        told = ask(given, explaining.ASK, explaining.Question(tenant, *question, context))
     if given.json:
         print_json(told)
         return 0

@@ -35,6 +35,11 @@ def add(commands: Any) -> None:
     whose.add_argument(
         "--owner", metavar="NAME", help="the same, and made when new, with the policy `user`"
     )
+    whose.add_argument(
+        "--root",
+        action="store_true",
+        help="the tenant's root, whom no policy but the tenant's own and a bucket's can hold back",
+    )
     create.add_argument("--access-key", default="", metavar="AK", help="bring an id of your own")
     create.add_argument(
         "--secret-key", default="", metavar="-", help="its secret: - reads it from standard input"
@@ -66,13 +71,14 @@ def _create(given: argparse.Namespace) -> int:
         raise StartError("Standard input holds one thing: put the scope into a file.", EXIT_USAGE)
     wanted = keys.Create(
         tenant=given.tenant,
-        user=given.owner if given.user is None else given.user,
+        user=given.user or given.owner or "",
         access_key_id=given.access_key,
         secret_key=given_secret(given.secret_key, "--secret-key"),
         description=given.description,
         expires_us=parse_day(given.expires),
         scope="" if given.scope is None else read_document(given.scope),
-        makes_user=given.user is None,
+        makes_user=given.owner is not None,
+        is_root=given.root,
     )
     made = ask(given, keys.CREATE, wanted)
     if given.secret_key:  # whoever gave it has it; a pipeline's log need not

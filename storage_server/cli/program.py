@@ -7,6 +7,7 @@ from typing import Final
 
 from storage_server import config
 from storage_server.cli import (
+    auditing,
     checking,
     explaining,
     grants,
@@ -14,9 +15,11 @@ from storage_server.cli import (
     keys,
     policies,
     projecting,
+    providers,
     quotas,
     roles,
     serving,
+    sessions,
     tenants,
     users,
 )
@@ -35,7 +38,10 @@ _NOUNS: Final = (
     keys,
     quotas,
     grants,
+    providers,
+    sessions,
     explaining,
+    auditing,
     projecting,
     checking,
 )

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from storage_server.control_db.errors import Exists
 from storage_server.control_db.failures import flush
-from storage_server.control_db.rows import change, end, fold, living, require_revision
+from storage_server.control_db.rows import change, check_tags, end, fold, living, require_revision
 from storage_server.control_db.tables import IdentityProviderRow
-from storage_server.control_db.views import IdentityProviderView, Page, Ref, page, view
+from storage_server.control_db.views import IdentityProviderView, Page, Pairs, Ref, page, view
 from storage_server.core.ids import TenantId
 
 
@@ -22,6 +22,8 @@ class IdentityProviderChanges(TypedDict, total=False):
     jwks: bytes
     algorithms: Sequence[str]
     templates: str
+    thumbprints: Sequence[str]
+    tags: Pairs
     enabled: bool
 
 
@@ -37,6 +39,8 @@ def create(
     jwks_url: str = "",
     jwks: bytes = b"",
     templates: str = "[]",
+    thumbprints: Sequence[str] = (),
+    tags: Pairs = (),
     now_us: int,
 ) -> IdentityProviderView:
     """Add a provider; ``templates`` is JSON that says which claims lead to which role.
@@ -44,7 +48,9 @@ def create(
     Raises:
         Exists: The name or issuer is taken in the tenant, or the id is or was any provider's.
         Missing: There is no such tenant.
+        LimitReached: Too many tags.
     """
+    check_tags(tags)
     if find_by_name(session, tenant_id, name) or find_by_issuer(session, tenant_id, issuer):
         raise Exists("identity_provider", name)
     row = IdentityProviderRow(
@@ -59,6 +65,8 @@ def create(
         jwks_url=jwks_url,
         jwks=jwks,
         templates=templates,
+        thumbprints=list(thumbprints),
+        tags=tags,
         created_us=now_us,
         updated_us=now_us,
     )
@@ -139,8 +147,10 @@ def update(
     Raises:
         Missing: There is no such provider.
         Conflict: ``expected`` is not its revision.
+        LimitReached: Too many tags.
     """
     row = living(session, IdentityProviderRow, "identity_provider", provider_id)
+    check_tags(changes.get("tags", ()))
     change(row, now_us, changes, kind="identity_provider", expected=expected)
     session.flush()
     return view(IdentityProviderView, row)
@@ -176,4 +186,4 @@ def delete_all(session: Session, tenant_id: TenantId, now_us: int) -> tuple[Ref,
 
 
 def _end(row: IdentityProviderRow, now_us: int) -> None:
-    end(row, now_us, enabled=False, jwks=b"")
+    end(row, now_us, enabled=False, jwks=b"", thumbprints=[], tags=[])

@@ -395,6 +395,9 @@ class IdentityProviderRow(EntityRow):
     algorithms: Mapped[list[str]]
     templates: Mapped[str] = mapped_column(default="[]")
     """JSON: which claims with which values lead to which role."""
+    thumbprints: Mapped[list[str]] = mapped_column(default=list)
+    """Kept for those who ask for them; certificates are checked as certificates."""
+    tags: Mapped[Tags] = mapped_column(default=list)
     enabled: Mapped[bool] = mapped_column(default=True)
 
 

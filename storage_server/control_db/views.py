@@ -228,6 +228,8 @@ class IdentityProviderView(EntityView):
     jwks: bytes
     algorithms: tuple[str, ...]
     templates: str
+    thumbprints: tuple[str, ...]
+    tags: Pairs
     enabled: bool
 
 

@@ -85,13 +85,8 @@ def new_provider_id() -> PrincipalId:
 
 
 def new_session_key_id() -> str:
-    """Make the access key id of a session: ``ASIA`` and 16 characters."""
+    """Make the access key id of a session, by which it can be ended: ``ASIA`` and 16 characters."""
     return "ASIA" + _letters(16)
-
-
-def new_session_id() -> str:
-    """Make the id under which a session can be revoked: 32 hex digits."""
-    return random_bytes(16).hex()
 
 
 def new_access_key_id() -> str:

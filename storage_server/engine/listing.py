@@ -1,8 +1,9 @@
 """Listings: pages of keys and versions in byte order, at a cost that no bucket size changes."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from storage_server.core.ids import order_of
+from storage_server.core.ids import CanonicalId, order_of
 from storage_server.engine import codec, keys, rows
 from storage_server.engine.metastore import MetaStore, Page, RollupSpec, bucket_part
 from storage_server.engine.records import (
@@ -47,6 +48,17 @@ class Listings:
         prefixes = [row_key for row_key, row in page.rows if row is None]
         last = _key_of(page) if page.more else b""
         return ObjectPage(found, fields, prefixes, page.more, last)
+
+    async def owners(self, bucket: BucketRecord, names: Sequence[bytes]) -> list[CanonicalId]:
+        """Return whose the current object of each key is; the bucket's owner's if it is gone."""
+        row_keys = [keys.row(rows.CURRENT, name) for name in names]
+        found = await self._meta.get_many(bucket_part(bucket.bucket_id), row_keys)
+        return [
+            codec.decode_version(row_key, found[row_key]).detail.owner
+            if row_key in found
+            else bucket.owner
+            for row_key in row_keys
+        ]
 
     async def versions(
         self,

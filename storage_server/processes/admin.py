@@ -6,6 +6,7 @@ there are is a table (``processes/administration``): adding one is a row.
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import struct
@@ -29,6 +30,7 @@ REPLY_BYTES_MAX: Final = 16 * 1024 * 1024
 CONNECTIONS_MAX: Final = 8
 READ_S: Final = 30.0  # how long a line may take to come, and an answer to go
 START_S: Final = 10.0
+_LOG: Final = logging.getLogger("holdfast.admin")
 
 Wanted = TypeVar("Wanted", bound=msgspec.Struct)
 Told = TypeVar("Told", bound=msgspec.Struct)
@@ -179,7 +181,11 @@ class AdminServer:
         except Refused as refused:
             return _Answer(refused.sentence, refused.code)
         except TimeoutError:
+            _LOG.warning("the command %s took too long", asked.command)
             return _Answer("The server took too long and gave up: see its log, and try again.")
+        except Exception:  # noqa: BLE001 - the one who asked is told; the log has the rest
+            _LOG.exception("the command %s failed", asked.command)
+            return _Answer("The server failed at this, which is a fault of its own: see its log.")
         return _Answer(told=msgspec.Raw(msgspec.json.encode(told)))
 
 

@@ -31,8 +31,9 @@ from storage_server.processes.datafolder import (
 from storage_server.processes.errors import StartError
 from storage_server.processes.listening import hold_port, tls_context
 from storage_server.processes.state import InstanceState
+from storage_server.services.audit import AuditProof
 from storage_server.services.control import ControlUnavailable
-from storage_server.services.projection import ProjectionService, Verified
+from storage_server.services.projection import Verified
 
 FSYNC_TRIES: Final = 32
 FSYNC_SLOW_S: Final = 0.02  # a disk of its own answers in less; above it each write will be felt
@@ -263,7 +264,7 @@ def _accounts(options: config.Options, layout: Layout) -> Iterator[Finding]:
         yield Finding(Level.OK, "accounts", "none yet; they are made at first start")
         return
     try:
-        verified = asyncio.run(_verify(options, layout))
+        verified, proof = asyncio.run(_verify(options, layout))
     except ControlUnavailable as error:
         yield Finding(
             Level.FAIL,
@@ -275,6 +276,11 @@ def _accounts(options: config.Options, layout: Layout) -> Iterator[Finding]:
     except StartError as error:
         yield Finding(Level.FAIL, "accounts", str(error), "see the other findings")
         return
+    yield from _compared(verified)
+    yield _proven(proof)
+
+
+def _compared(verified: Verified) -> Iterator[Finding]:
     if not verified.differences:
         yield Finding(
             Level.OK, "accounts", f"{verified.values_count} values, in force as they are kept"
@@ -288,11 +294,24 @@ def _accounts(options: config.Options, layout: Layout) -> Iterator[Finding]:
     )
 
 
-async def _verify(options: config.Options, layout: Layout) -> Verified:
+def _proven(proof: AuditProof) -> Finding:
+    """Say whether every change of accounts is still in the audit."""
+    if proof.broken_at is None:
+        return Finding(Level.OK, "audit", f"{proof.rows_count} rows, none changed or missing")
+    return Finding(
+        Level.FAIL,
+        "audit",
+        f"row {proof.broken_at}, or one before it, was changed or removed",
+        "find out who can write to the control database, and compare it with a backup",
+    )
+
+
+async def _verify(options: config.Options, layout: Layout) -> tuple[Verified, AuditProof]:
     with DataFolder.open(layout.root, create=False) as folder:
         state = InstanceState.open(folder.layout.state)
         async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
-            return await ProjectionService(graph.control, graph.store.identity).verify()
+            accounts = graph.services.accounts
+            return await accounts.projection.verify(), await accounts.audit.verify()
 
 
 def _is_exposed(path: Path) -> bool:

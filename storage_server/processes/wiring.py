@@ -26,6 +26,7 @@ from storage_server.processes.state import InstanceState
 from storage_server.s3_api.access_log import as_json, as_text
 from storage_server.s3_api.app import S3Server, build_server
 from storage_server.services.account_access import AccountAccessService
+from storage_server.services.account_control import AccountControl
 from storage_server.services.accounts import Accounts
 from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
@@ -192,7 +193,7 @@ def _services(
             store, owners, authorizer, acls, region=s3.region, strict_region=s3.strict_region
         ),
         bucket_config=BucketConfigService(store, acls),
-        bucket_grants=BucketGrantService(store),
+        bucket_grants=BucketGrantService(store, AccountControl(control)),
         bucket_policy=BucketPolicyService(store, authorizer, principals),
         cors=CorsService(store),
         explain=ExplainService(authorizer, credentials, principals, denials, clock),

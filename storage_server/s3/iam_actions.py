@@ -139,6 +139,9 @@ IAM_ACTIONS: Final[tuple[IamAction, ...]] = (
     _iam("ListOpenIDConnectProviders"),
     _iam("DeleteOpenIDConnectProvider", _PROVIDER),
     _iam("UpdateOpenIDConnectProviderThumbprint", _PROVIDER),
+    _iam("TagOpenIDConnectProvider", _PROVIDER),
+    _iam("UntagOpenIDConnectProvider", _PROVIDER),
+    _iam("ListOpenIDConnectProviderTags", _PROVIDER),
     _iam("AddClientIDToOpenIDConnectProvider", _PROVIDER),
     _iam("RemoveClientIDFromOpenIDConnectProvider", _PROVIDER),
     # --- Sessions

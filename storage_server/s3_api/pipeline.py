@@ -171,9 +171,9 @@ class Pipeline:
         trace.head = head
         if head.bucket == _HEALTH_BUCKET and not head.is_virtual_hosted:
             return self._health(head)
-        self._services.traffic.admit_address(head.peer)
         if is_query(head.method, head.bucket, head.key, head.header("content-type")):
             return await self._answer_query(incoming, head, trace)
+        self._services.traffic.admit_address(head.peer)
         operation = match(head)
         trace.operation = operation.name
         handler = self._table.get(operation.name)

@@ -66,6 +66,7 @@ async def answer_query(
     """
     service = "sts"
     try:
+        services.traffic.admit_address(head.peer)
         content = await body.read_all(FORM_BYTES_MAX)
         form = parse_form(content)
         row = _find_row(form)

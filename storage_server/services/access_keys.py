@@ -3,11 +3,12 @@
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import access_keys, users
-from storage_server.control_db.views import AccessKeyView, UserView
+from storage_server.control_db.views import AccessKeyView, TenantView, UserView
 from storage_server.core import limits
 from storage_server.core.clock import Clock
 from storage_server.core.ids import TenantId, new_access_key_id, new_secret_key
 from storage_server.engine.identity import Entity, Identity
+from storage_server.s3 import arns
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
 from storage_server.s3.policy.document import PolicyKind
 from storage_server.services.account_control import AccountControl, account_of, arn, touch
@@ -52,11 +53,13 @@ class AccessKeyService:
         expires_us: int = 0,
         scope: str = "",
         per_user_max: int | None = limits.ACCESS_KEYS_PER_USER,
+        is_root: bool = False,
     ) -> NewAccessKey:
         """Make a key, generated or brought along, and return its secret: the only time.
 
         ``scope`` is a policy that narrows what the key may do. ``per_user_max`` holds where the
-        user has no limit of its own; None is no limit.
+        user has no limit of its own; None is no limit. ``is_root``: the key is of the tenant's
+        root, and ``user`` is not looked at.
 
         Raises:
             ValidationError: Id, secret, description or expiry has not its form.
@@ -81,7 +84,7 @@ class AccessKeyService:
 
         def work(session: Session, changes: Changes) -> NewAccessKey:
             account = account_of(session, tenant_id)
-            owner = require_user(session, tenant_id, user)
+            owner = _root(session, tenant_id) if is_root else require_user(session, tenant_id, user)
             key = access_keys.create(
                 session,
                 access_key_id=access_key_id,
@@ -97,7 +100,7 @@ class AccessKeyService:
             changes.touch(Entity("credential", access_key_id))
             changes.audit(
                 "iam:CreateAccessKey",
-                arn(account, "user", owner.path, owner.name),
+                _arn(account, owner),
                 {"access_key": access_key_id, "expires_us": expires_us, "scope": scope},
             )
             return NewAccessKey(
@@ -204,11 +207,29 @@ def _key(session: Session, tenant_id: TenantId, user: str, access_key_id: str) -
         or (owner_id and found.user_id != owner_id)
     ):
         raise NoSuchEntity(f"The access key with id {access_key_id} cannot be found.")
-    if users.get(session, found.user_id).is_root:
+    _refuse_installation_root(users.get(session, found.user_id))
+    return found
+
+
+def _root(session: Session, tenant_id: TenantId) -> UserView:
+    found = users.find_root(session, tenant_id)
+    if found is None:
+        raise NoSuchEntity("The tenant has no root.")
+    _refuse_installation_root(found)
+    return found
+
+
+def _refuse_installation_root(owner: UserView) -> None:
+    if owner.is_root:
         raise ValidationError(
             "The installation's root key is root_access_key in the settings: change it there."
         )
-    return found
+
+
+def _arn(account: TenantView, owner: UserView) -> str:
+    if owner.kind == "root":
+        return arns.of_root(account.account_id)
+    return arn(account, "user", owner.path, owner.name)
 
 
 def _entity(key: AccessKeyView) -> Entity:
@@ -226,7 +247,7 @@ def _note(
     account = account_of(session, key.tenant_id)
     changes.audit(
         action,
-        arn(account, "user", owner.path, owner.name),
+        _arn(account, owner),
         {"access_key": key.access_key_id, **detail},
     )
 

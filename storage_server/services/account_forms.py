@@ -1,6 +1,7 @@
 """Which names, paths, tags and texts tenants, users, groups, roles, policies and keys may have."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from storage_server.core import limits
@@ -107,6 +108,18 @@ def require_tags(tags: Pairs) -> None:
         if key.lower() in seen:
             raise ValidationError("Duplicate tag keys found. Tag keys are case insensitive.")
         seen.add(key.lower())
+
+
+def merged_tags(present: Pairs, added: Pairs) -> Pairs:
+    """Return tags with others put in place of those with the same key, in any case."""
+    named = {key.lower() for key, _ in added}
+    return (*(tag for tag in present if tag[0].lower() not in named), *added)
+
+
+def without_tags(present: Pairs, keys: Sequence[str]) -> Pairs:
+    """Return tags without those of the keys, in any case."""
+    named = {key.lower() for key in keys}
+    return tuple(tag for tag in present if tag[0].lower() not in named)
 
 
 def require_session_seconds(session_max_s: int) -> None:

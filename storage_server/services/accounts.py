@@ -7,6 +7,7 @@ from storage_server.engine.store import Store
 from storage_server.services.access_keys import AccessKeyService
 from storage_server.services.account_control import AccountControl
 from storage_server.services.account_limits import LimitService
+from storage_server.services.audit import AuditService
 from storage_server.services.control import Control
 from storage_server.services.groups import GroupService
 from storage_server.services.inheritance import Inheritance
@@ -16,6 +17,7 @@ from storage_server.services.principal_names import PrincipalNames
 from storage_server.services.projection import ProjectionService
 from storage_server.services.quotas import Quotas
 from storage_server.services.roles import RoleService
+from storage_server.services.session_ends import SessionEndService
 from storage_server.services.tenant_removal import TenantRemoval
 from storage_server.services.tenants import TenantService
 from storage_server.services.thresholds import Thresholds
@@ -40,6 +42,8 @@ class Accounts:
     thresholds: Thresholds
     inheritance: Inheritance
     projection: ProjectionService
+    audit: AuditService
+    sessions: SessionEndService
 
     @classmethod
     def build(cls, control: Control, store: Store, offload: Offload, clock: Clock) -> "Accounts":
@@ -58,4 +62,6 @@ class Accounts:
             thresholds=Thresholds(accounts, store),
             inheritance=inheritance,
             projection=ProjectionService(control, store.identity),
+            audit=AuditService(accounts),
+            sessions=SessionEndService(accounts, store.identity, clock),
         )

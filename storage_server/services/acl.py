@@ -9,7 +9,12 @@ from msgspec.structs import replace
 
 from storage_server.core.ids import CanonicalId, TenantId
 from storage_server.engine.identity import Identity
-from storage_server.engine.records import BLOCK_PUBLIC_ACLS, BucketRecord, Detail
+from storage_server.engine.records import (
+    BLOCK_PUBLIC_ACLS,
+    BucketRecord,
+    Detail,
+    TenantRecord,
+)
 from storage_server.s3 import errors
 from storage_server.s3.messages.acl import RequestedAcl, RequestedGrant, ShownGrant
 from storage_server.s3.messages.pages import Owner
@@ -47,11 +52,13 @@ class Acls:
 
     # --- What to store -----------------------------------------------------------------------
 
-    async def resolved(self, tenant_id: TenantId, asked: RequestedAcl) -> RequestedAcl:
+    async def resolved(
+        self, caller: TenantRecord | None, tenant_id: TenantId, asked: RequestedAcl
+    ) -> RequestedAcl:
         """Return the same list with canonical ids in place of e-mail addresses.
 
         Addresses are those of the bucket's tenant, and when that shares of other tenants that
-        share.
+        share. A caller from another tenant resolves none unless its own shares as well.
 
         Raises:
             UnresolvableGrantByEmailAddress: Nobody whom the tenant may know has the address.
@@ -62,7 +69,9 @@ class Acls:
         grants = [
             grant
             if grant.kind != "email"
-            else replace(grant, kind="id", grantee=await self._of_email(tenant_id, grant.grantee))
+            else replace(
+                grant, kind="id", grantee=await self._of_email(caller, tenant_id, grant.grantee)
+            )
             for grant in asked.grants
         ]
         return replace(asked, grants=tuple(grants))
@@ -86,7 +95,7 @@ class Acls:
             return Access(owner)
         if asked.canned == _TO_OWNER and ownership_of(self._identity, bucket) == PREFERRED:
             return Access(bucket.owner)
-        asked = await self.resolved(bucket.tenant_id, asked)
+        asked = await self.resolved(actor.tenant, bucket.tenant_id, asked)
         return Access(owner, self._stored(self._object_acl(bucket, owner, asked), bucket))
 
     def of_object(self, bucket: BucketRecord, detail: Detail, asked: RequestedAcl) -> bytes:
@@ -122,7 +131,7 @@ class Acls:
 
     async def of_new_bucket(
         self,
-        tenant_id: TenantId,
+        tenant: TenantRecord,
         owner: CanonicalId,
         asked: RequestedAcl,
         *,
@@ -136,7 +145,7 @@ class Acls:
             AccessDenied: The list is public, and the bucket's ``flags`` block that.
             S3Error: A grantee cannot be resolved.
         """
-        acl = self._bucket_acl(owner, await self.resolved(tenant_id, asked))
+        acl = self._bucket_acl(owner, await self.resolved(tenant, tenant.tenant_id, asked))
         if acl == lists.private(owner):
             return None
         if enforces:
@@ -150,25 +159,34 @@ class Acls:
     def of_bucket_now(self, bucket: BucketRecord) -> tuple[Owner, Sequence[ShownGrant]]:
         """Return a bucket's owner and grants; under enforced ownership the owner's alone."""
         is_ignored = is_enforced(self._identity, bucket)
-        return self._shown(bucket.owner, b"" if is_ignored else bucket.documents.get(ACL, b""))
+        stored = b"" if is_ignored else bucket.documents.get(ACL, b"")
+        return self._shown(bucket, bucket.owner, stored)
 
     def of_object_now(
         self, bucket: BucketRecord, detail: Detail
     ) -> tuple[Owner, Sequence[ShownGrant]]:
         """Return a version's owner and grants; under enforced ownership the bucket owner's."""
         if is_enforced(self._identity, bucket):
-            return self._shown(bucket.owner, b"")
-        return self._shown(detail.owner, detail.acl)
+            return self._shown(bucket, bucket.owner, b"")
+        return self._shown(bucket, detail.owner, detail.acl)
 
-    def _shown(self, owner: CanonicalId, stored: bytes) -> tuple[Owner, Sequence[ShownGrant]]:
+    def _shown(
+        self, bucket: BucketRecord, owner: CanonicalId, stored: bytes
+    ) -> tuple[Owner, Sequence[ShownGrant]]:
         acl = lists.decode(stored) if stored else lists.private(owner)
-        return self._owners.find_now(owner), [self._shown_grant(grant) for grant in acl.grants]
+        shown = [self._shown_grant(bucket, grant) for grant in acl.grants]
+        return self._owners.find_now(owner), shown
 
-    def _shown_grant(self, grant: Grant) -> ShownGrant:
+    def _shown_grant(self, bucket: BucketRecord, grant: Grant) -> ShownGrant:
         if grant.is_group:
             return ShownGrant(grant.permission.value, None, grant.grantee)
-        grantee = self._owners.find_now(CanonicalId(grant.grantee))
-        return ShownGrant(grant.permission.value, grantee)
+        canonical_id = CanonicalId(grant.grantee)
+        principal = self._identity.find_owner_now(canonical_id)
+        if principal is not None and principal.tenant_id != bucket.tenant_id:
+            tenant = self._identity.find_tenant_now(principal.tenant_id)
+            if tenant is None or not tenant.sharing:  # its people's names are its own affair
+                return ShownGrant(grant.permission.value, Owner(canonical_id))
+        return ShownGrant(grant.permission.value, self._owners.find_now(canonical_id))
 
     # --- Rules -------------------------------------------------------------------------------
 
@@ -217,8 +235,12 @@ class Acls:
             )
         return canonical_id
 
-    async def _of_email(self, tenant_id: TenantId, email: str) -> CanonicalId:
+    async def _of_email(
+        self, caller: TenantRecord | None, tenant_id: TenantId, email: str
+    ) -> CanonicalId:
         identity = self._identity
+        if caller is None or not (caller.tenant_id == tenant_id or caller.sharing):
+            raise errors.UnresolvableGrantByEmailAddress
         found = identity.find_email_now(tenant_id, email)
         if found is not None:
             return found.canonical_id

@@ -38,9 +38,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     parent_ids: tuple[PrincipalId, ...] = ()
     parent_key_id: str = ""
     policies: tuple[bytes, ...] = ()
-    """Policy documents; each is a ceiling."""
+    """Policy documents; with ``policy_ids`` one ceiling: what one of them allows is within it."""
     policy_ids: tuple[str, ...] = ()
-    """Managed policies given with the session, together one more ceiling."""
+    """Managed policies given with the session; one that is gone allows nothing."""
     tags: Pairs = ()
     is_mfa: bool = False
     provider: str = ""

@@ -13,6 +13,7 @@ from storage_server.engine.store import Store
 from storage_server.s3 import errors
 from storage_server.s3.policy.document import Statement
 from storage_server.s3.policy.evaluate import (
+    DECIDED_BY_BUCKET,
     Decision,
     Policies,
     Question,
@@ -30,25 +31,18 @@ from storage_server.services.rights import (
     BucketSide,
     Compiler,
     Rights,
+    is_unlimited,
     joined,
     object_acl,
 )
 
-_RIGHTS_MAX: Final = 4096  # compiled in one worker at once; some kilobytes each
-_SIDES_MAX: Final = 4096
-_JOINED_MAX: Final = 1024  # what was compiled anew lives on in them until they are pushed out
+_RIGHTS_MAX: Final = 16_384  # in one worker at once; a kilobyte or two each, sets are shared
+_SIDES_MAX: Final = 16_384
+_JOINED_MAX: Final = 16_384  # what was compiled anew lives on in them until they are pushed out
 _ARN: Final = "arn:aws:s3:::"
 
 _POLICY_ADMINISTRATION: Final = frozenset(
     {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}
-)
-# On these the bucket's owner decides whoever owns the object: it is the bucket they change.
-_ABOUT_THE_BUCKET: Final = frozenset(
-    {
-        *("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:RestoreObject"),
-        *("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
-        "s3:BypassGovernanceRetention",
-    }
 )
 _LISTS: Final[Mapping[type[errors.S3Error], str]] = {
     errors.NoSuchKey: "s3:ListBucket",
@@ -141,6 +135,8 @@ class Authorizer:
             AccessDenied: It may not. The answer is the same whether the key exists or not.
             MethodNotAllowed: It is of another account and wants at the bucket's policy.
         """
+        if is_unlimited(self.rights(actor), self._side(actor, bucket)):
+            return
         asked = await self._ask(
             actor, action, bucket, key, version_id=version_id, extra=extra, is_listing=is_listing
         )
@@ -303,10 +299,10 @@ class Authorizer:
         if key and (
             rights.reads_tags
             or side.reads_tags
-            or not (side.is_enforced or action in _ABOUT_THE_BUCKET)
+            or not (side.is_enforced or action in DECIDED_BY_BUCKET)
         ):
             record = await self._record(bucket, key, version_id)
-            if record is not None and not side.is_enforced and action not in _ABOUT_THE_BUCKET:
+            if record is not None and not side.is_enforced and action not in DECIDED_BY_BUCKET:
                 owner = record.detail.owner
                 acl = object_acl(record.detail.acl, owner)
         tenant = side.tenant

@@ -12,6 +12,7 @@ from storage_server.s3 import errors
 from storage_server.s3.messages.acl import RequestedAcl, ShownGrant
 from storage_server.s3.messages.pages import Owner
 from storage_server.services.acl import Acls
+from storage_server.services.actor import Actor
 from storage_server.services.bucket_documents import (
     ABAC,
     ACL,
@@ -91,7 +92,7 @@ class BucketConfigService:
         """Return the bucket's owner and to whom it grants what."""
         return self._acls.of_bucket_now(bucket)
 
-    async def set_acl(self, bucket: BucketRecord, asked: RequestedAcl) -> None:
+    async def set_acl(self, actor: Actor, bucket: BucketRecord, asked: RequestedAcl) -> None:
         """Replace the bucket's list.
 
         Raises:
@@ -100,7 +101,7 @@ class BucketConfigService:
                 owner.
             S3Error: A grantee cannot be resolved.
         """
-        known = await self._acls.resolved(bucket.tenant_id, asked)
+        known = await self._acls.resolved(actor.tenant, bucket.tenant_id, asked)
         await change_documents(
             self._store, bucket, lambda before: {ACL: self._acls.of_bucket(before, known)}
         )

@@ -139,7 +139,7 @@ class BucketService:
             documents[OWNERSHIP] = ownership
         if wanted.acl is not None:
             acl = await self._acls.of_new_bucket(
-                tenant.tenant_id,
+                tenant,
                 owner,
                 wanted.acl,
                 enforces=ownership == ENFORCED,

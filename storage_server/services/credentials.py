@@ -1,5 +1,6 @@
 """Who sends a request: keys looked up, unsealed once, and dead the moment they are removed."""
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Container, Sequence
 from typing import Final, Protocol
@@ -20,9 +21,10 @@ from storage_server.s3 import errors, post_policy, sigv2, sigv4
 from storage_server.s3.request import RequestHead
 from storage_server.s3.sigv4 import AuthenticationKind, ChunkSigner, SigningKeys, VerifyOptions
 from storage_server.services.actor import NO_FACTS, Actor, Facts, Session
+from storage_server.services.founding import SYSTEM_TENANT
 from storage_server.services.options import AuthenticationOptions
 
-_ENTRIES_MAX = 4096  # keys in use at once in one worker; each entry is about a kilobyte
+_ENTRIES_MAX = 16_384  # keys in use at once in one worker; each entry is about two kilobytes
 _IN_HEADER: Final = "REST-HEADER"
 _IN_QUERY: Final = "REST-QUERY-STRING"
 _IN_FORM: Final = "POST"
@@ -413,6 +415,7 @@ class Credentials:
         ):
             raise errors.InvalidToken
         is_held = False
+        chain: list[TenantRecord] = []
         for parent_id in session.parent_ids:
             parent = self.find_holder(parent_id)
             if (
@@ -422,6 +425,9 @@ class Credentials:
             ):
                 raise errors.InvalidToken
             is_held = is_held or parent.is_held
+            chain.append(parent.tenant)
+        if not _is_let_in(chain, holder.tenant):
+            raise errors.InvalidToken
         scope = b""
         if session.parent_key_id:
             key = self._find(session.parent_key_id)
@@ -440,6 +446,18 @@ class Credentials:
             is_held=is_held,
             session=session,
         )
+
+
+def _is_let_in(chain: Sequence[TenantRecord], last: TenantRecord) -> bool:
+    """Tell whether each tenant of a chain of sessions still lets in who came from the one before.
+
+    What let a stranger assume a role was that the role's tenant shares; when it no longer does,
+    the session is over. The system tenant's people need no sharing.
+    """
+    return all(
+        into.tenant_id == come_from.tenant_id or into.sharing or come_from.name == SYSTEM_TENANT
+        for come_from, into in itertools.pairwise((*chain, last))
+    )
 
 
 def _is_live(principal: PrincipalRecord) -> bool:

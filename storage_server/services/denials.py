@@ -38,6 +38,8 @@ _HIDDEN: Final = ("(not shown)",)
 # What clients put there may be secret: session ids in referring addresses, names of other buckets.
 _REDACTED: Final = frozenset({"aws:referer", "aws:useragent", "s3:x-amz-copy-source"})
 _LOG: Final = logging.getLogger("holdfast.denials")
+_TO_CALLER: Final = "To the caller's tenant:"
+_TO_OWNER: Final = "To the tenant of the resource:"
 
 
 class Denial(msgspec.Struct, frozen=True, array_like=True):
@@ -56,8 +58,9 @@ class Denial(msgspec.Struct, frozen=True, array_like=True):
     def lines_for(self, tenant_id: TenantId | None) -> tuple[str, ...] | None:
         """Return what a tenant may see (None: the installation, all); None: nothing at all."""
         if tenant_id is None:
-            both = self.caller_lines + self.owner_lines
-            return self.caller_lines if self.caller_lines == self.owner_lines else both
+            if self.caller_lines == self.owner_lines:
+                return self.caller_lines
+            return (_TO_CALLER, *self.caller_lines, _TO_OWNER, *self.owner_lines)
         if tenant_id == self.caller_tenant:
             return self.caller_lines
         return self.owner_lines if tenant_id == self.owner_tenant else None

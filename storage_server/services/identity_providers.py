@@ -12,6 +12,7 @@ from storage_server.control_db import identity_providers as table
 from storage_server.control_db.views import IdentityProviderView
 from storage_server.core.ids import PrincipalId, TenantId, new_provider_id
 from storage_server.engine.identity import Entity, Identity
+from storage_server.engine.records import Pairs
 from storage_server.outbound.fetch import FetchFailed
 from storage_server.outbound.jwks import parse_keys
 from storage_server.s3 import arns, web_token
@@ -23,6 +24,7 @@ from storage_server.s3.iam_errors import (
     ValidationError,
 )
 from storage_server.services.account_errors import translated
+from storage_server.services.account_forms import merged_tags, require_tags, without_tags
 from storage_server.services.control import By, Changes, Control
 from storage_server.services.web_identity import name_of_issuer, parse_templates
 
@@ -45,6 +47,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     has_keys: bool
     algorithms: tuple[str, ...]
     templates: str
+    thumbprints: tuple[str, ...]
+    tags: Pairs
     enabled: bool
     created_us: int
 
@@ -68,10 +72,13 @@ class ProviderService:
         jwks: bytes = b"",
         algorithms: Sequence[str] = (),
         templates: str = "[]",
+        thumbprints: Sequence[str] = (),
+        tags: Pairs = (),
     ) -> Provider:
         """Trust a provider: the issuer whose URL this is.
 
         Its keys are those of ``jwks``, or of ``jwks_url``, or what its discovery document names.
+        ``thumbprints`` are kept and shown, and never trusted in place of a certificate.
 
         Raises:
             ValidationError: A value is malformed.
@@ -81,6 +88,7 @@ class ProviderService:
         issuer = _checked_url(url)
         _check_audiences(audiences)
         _check_keys(jwks_url, jwks, algorithms, templates)
+        require_tags(tags)
         name = name_of_issuer(issuer)
         account_id = self._account(tenant_id)
 
@@ -101,6 +109,8 @@ class ProviderService:
                 jwks_url=jwks_url,
                 jwks=jwks,
                 templates=templates,
+                thumbprints=list(thumbprints),
+                tags=tags,
                 now_us=changes.now_us,
             )
             changes.touch(Entity("principal", made.provider_id))
@@ -186,44 +196,135 @@ class ProviderService:
         with translated():
             await self._control.change(by, tenant_id, work, removes=removes)
 
-    async def set_keys(
+    async def update(
         self,
         by: By,
         tenant_id: TenantId,
         arn: str,
         *,
-        jwks_url: str = "",
-        jwks: bytes = b"",
-        algorithms: Sequence[str] = (),
-        templates: str = "[]",
-    ) -> None:
-        """Say how a provider's tokens are proven, and which roles its claims lead to.
+        audiences: Sequence[str] | None = None,
+        jwks_url: str | None = None,
+        jwks: bytes | None = None,
+        algorithms: Sequence[str] | None = None,
+        templates: str | None = None,
+        enabled: bool | None = None,
+    ) -> Provider:
+        """Change what is not None: whose tokens count, how they are proven, where claims lead.
 
         Raises:
             NoSuchEntity: The tenant trusts none of this ARN.
             ValidationError: A value is malformed.
+            LimitExceeded: There are more audiences than there may be.
         """
-        _check_keys(jwks_url, jwks, algorithms, templates)
+        _check_audiences(audiences or ())
+        _check_keys(jwks_url or "", jwks or b"", algorithms or (), templates or "[]")
+        columns = table.IdentityProviderChanges()
+        if audiences is not None:
+            columns["audiences"] = list(dict.fromkeys(audiences))
+        if jwks_url is not None:
+            columns["jwks_url"] = jwks_url
+        if jwks is not None:
+            columns["jwks"] = jwks
+        if algorithms is not None:
+            columns["algorithms"] = list(algorithms)
+        if templates is not None:
+            columns["templates"] = templates
+        if enabled is not None:
+            columns["enabled"] = enabled
+        detail: dict[str, object] = {
+            name: value for name, value in columns.items() if name != "jwks"
+        }
         account_id = self._account(tenant_id)
         found = await self._control.read(lambda session: _find(session, tenant_id, account_id, arn))
 
-        def work(session: Session, changes: Changes) -> None:
+        def work(session: Session, changes: Changes) -> IdentityProviderView:
             now = _find(session, tenant_id, account_id, arn)
-            table.update(
-                session,
-                now.provider_id,
-                changes.now_us,
-                jwks_url=jwks_url,
-                jwks=jwks,
-                algorithms=list(algorithms),
-                templates=templates,
-            )
+            after = table.update(session, now.provider_id, changes.now_us, **columns)
             changes.touch(Entity("principal", now.provider_id))
-            changes.audit("holdfast:UpdateOpenIDConnectProvider", arn, {"jwks_url": jwks_url})
+            changes.audit("holdfast:UpdateOpenIDConnectProvider", arn, detail)
+            return after
 
         removes = (Entity("principal", found.provider_id),)
         with translated():
-            await self._control.change(by, tenant_id, work, removes=removes)
+            after = await self._control.change(by, tenant_id, work, removes=removes)
+        return _shown(after, account_id)
+
+    def arn_of(self, tenant_id: TenantId, name: str) -> str:
+        """Return the ARN of a provider, by its URL (with a scheme or without), or by itself.
+
+        Raises:
+            NoSuchEntity: There is no such tenant.
+        """
+        if arns.parse(name) is not None:
+            return name
+        host = name_of_issuer(name) if "://" in name else name
+        return arns.of(self._account(tenant_id), "oidc-provider", "/", host)
+
+    async def set_thumbprints(
+        self, by: By, tenant_id: TenantId, arn: str, thumbprints: Sequence[str]
+    ) -> None:
+        """Keep other thumbprints; nothing is trusted more or less for it.
+
+        Raises:
+            NoSuchEntity: The tenant trusts none of this ARN.
+        """
+        await self._describe(
+            by,
+            tenant_id,
+            arn,
+            "iam:UpdateOpenIDConnectProviderThumbprint",
+            lambda _now: table.IdentityProviderChanges(thumbprints=list(thumbprints)),
+        )
+
+    async def tag(self, by: By, tenant_id: TenantId, arn: str, tags: Pairs) -> None:
+        """Add tags to a provider's, in place of those with the same key.
+
+        Raises:
+            ValidationError: A tag has not its form.
+            LimitExceeded: There would be too many.
+            NoSuchEntity: The tenant trusts none of this ARN.
+        """
+        require_tags(tags)
+
+        def more(now: IdentityProviderView) -> table.IdentityProviderChanges:
+            merged = merged_tags(now.tags, tags)
+            require_tags(merged)
+            return table.IdentityProviderChanges(tags=merged)
+
+        await self._describe(by, tenant_id, arn, "iam:TagOpenIDConnectProvider", more)
+
+    async def untag(self, by: By, tenant_id: TenantId, arn: str, keys: Sequence[str]) -> None:
+        """Remove tags by their keys; those that are not there don't matter.
+
+        Raises:
+            NoSuchEntity: The tenant trusts none of this ARN.
+        """
+
+        def fewer(now: IdentityProviderView) -> table.IdentityProviderChanges:
+            return table.IdentityProviderChanges(tags=without_tags(now.tags, keys))
+
+        await self._describe(by, tenant_id, arn, "iam:UntagOpenIDConnectProvider", fewer)
+
+    async def _describe(
+        self,
+        by: By,
+        tenant_id: TenantId,
+        arn: str,
+        action: str,
+        change: Callable[[IdentityProviderView], table.IdentityProviderChanges],
+    ) -> None:
+        """Change what nobody's rights depend on, by what the transaction finds."""
+        account_id = self._account(tenant_id)
+
+        def work(session: Session, changes: Changes) -> None:
+            now = _find(session, tenant_id, account_id, arn)
+            columns = change(now)
+            table.update(session, now.provider_id, changes.now_us, **columns)
+            changes.touch(Entity("principal", now.provider_id))
+            changes.audit(action, arn, dict(columns))
+
+        with translated():
+            await self._control.change(by, tenant_id, work)
 
     async def delete(self, by: By, tenant_id: TenantId, arn: str) -> None:
         """Trust a provider no more; the sessions that it vouched for are over.
@@ -270,6 +371,8 @@ def _shown(view: IdentityProviderView, account_id: str) -> Provider:
         has_keys=bool(view.jwks),
         algorithms=view.algorithms,
         templates=view.templates,
+        thumbprints=view.thumbprints,
+        tags=view.tags,
         enabled=view.enabled,
         created_us=view.created_us,
     )

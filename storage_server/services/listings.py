@@ -1,5 +1,8 @@
 """Listings of a bucket: its objects, their versions, and what is being uploaded."""
 
+from collections.abc import Sequence
+
+from storage_server.core.ids import CanonicalId
 from storage_server.engine.records import (
     BucketRecord,
     ObjectPage,
@@ -19,9 +22,8 @@ from storage_server.services.ownership import is_enforced
 class ListingService:
     """Pages of buckets that the caller resolved and was admitted to.
 
-    Owners come with the pages. Of current objects and uploads it is the bucket's: it owns them
-    all, unless ownership is not enforced, and what listings read of an object does not say whose
-    it is.
+    Owners come with the pages: the bucket's, which owns all that is in it, unless ownership is
+    not enforced.
     """
 
     def __init__(self, store: Store, owners: Owners) -> None:
@@ -31,8 +33,8 @@ class ListingService:
 
     async def objects(
         self, bucket: BucketRecord, wanted: ListObjectsInput
-    ) -> tuple[ObjectPage, Owner | None]:
-        """Return a page of current objects, and their owner when wanted."""
+    ) -> tuple[ObjectPage, Owner | list[Owner] | None]:
+        """Return a page of current objects, and when wanted the owner of all, or of each."""
         with translated(BucketName=bucket.name):
             page = await self._store.listings.objects(
                 bucket,
@@ -41,7 +43,11 @@ class ListingService:
                 after=wanted.after.encode(),
                 limit=wanted.max_keys,
             )
-        return page, self._owners.find_now(bucket.owner) if wanted.fetch_owner else None
+            if not wanted.fetch_owner:
+                return page, None
+            if is_enforced(self._store.identity, bucket):
+                return page, self._owners.find_now(bucket.owner)
+            return page, self._named(await self._store.listings.owners(bucket, page.keys))
 
     async def versions(
         self, bucket: BucketRecord, wanted: ListObjectVersionsInput
@@ -57,15 +63,13 @@ class ListingService:
                 limit=wanted.max_keys,
             )
         if is_enforced(self._store.identity, bucket):
-            return page, [self._owners.find_now(bucket.owner)] * len(page.versions)
-        ids = [entry.record.detail.owner for entry in page.versions]
-        known = {canonical_id: self._owners.find_now(canonical_id) for canonical_id in set(ids)}
-        return page, [known[canonical_id] for canonical_id in ids]
+            return page, self._named([bucket.owner] * len(page.versions))
+        return page, self._named([entry.record.detail.owner for entry in page.versions])
 
     async def uploads(
         self, bucket: BucketRecord, wanted: ListMultipartUploadsInput
-    ) -> tuple[UploadPage, Owner]:
-        """Return a page of uploads in progress, and their owner."""
+    ) -> tuple[UploadPage, list[Owner]]:
+        """Return a page of uploads in progress, and the owner of each."""
         with translated(BucketName=bucket.name):
             page = await self._store.uploads.list(
                 bucket,
@@ -75,7 +79,7 @@ class ListingService:
                 upload_id_marker=wanted.upload_id_marker,
                 limit=wanted.uploads_max,
             )
-        return page, self._owners.find_now(bucket.owner)
+        return page, self._named([upload.owner for upload in page.uploads])
 
     async def parts(self, bucket: BucketRecord, wanted: ListPartsInput) -> tuple[PartPage, Owner]:
         """Return a page of an upload's parts, and its owner.
@@ -91,4 +95,8 @@ class ListingService:
                 after=wanted.part_number_marker,
                 limit=wanted.parts_max,
             )
-        return page, self._owners.find_now(bucket.owner)
+        return page, self._owners.find_now(page.upload.owner)
+
+    def _named(self, ids: Sequence[CanonicalId]) -> list[Owner]:
+        known = {canonical_id: self._owners.find_now(canonical_id) for canonical_id in set(ids)}
+        return [known[canonical_id] for canonical_id in ids]

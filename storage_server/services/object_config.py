@@ -20,6 +20,7 @@ from storage_server.s3.messages.attributes import Attributes
 from storage_server.s3.messages.object_config import ObjectVersionInput
 from storage_server.s3.messages.pages import Owner
 from storage_server.services.acl import Acls
+from storage_server.services.actor import Actor
 from storage_server.services.engine_errors import translated
 from storage_server.services.objects import ObjectService
 
@@ -70,7 +71,7 @@ class ObjectConfigService:
         return owner, grants, _shown_version(bucket, record)
 
     async def set_acl(
-        self, bucket: BucketRecord, target: ObjectVersionInput, asked: RequestedAcl
+        self, actor: Actor, bucket: BucketRecord, target: ObjectVersionInput, asked: RequestedAcl
     ) -> str | None:
         """Replace a version's list; return its id where there are versions.
 
@@ -81,7 +82,7 @@ class ObjectConfigService:
             S3Error: A grantee cannot be resolved.
         """
         record = await self._objects.find(bucket, target.key, target.version_id)
-        known = await self._acls.resolved(bucket.tenant_id, asked)
+        known = await self._acls.resolved(actor.tenant, bucket.tenant_id, asked)
         acl = self._acls.of_object(bucket, record.detail, known)
         if acl == record.detail.acl:
             return _shown_version(bucket, record)

@@ -1,6 +1,7 @@
 """Managed policies: documents with a name of their own, in up to five versions."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from sqlalchemy.orm import Session
@@ -21,10 +22,12 @@ from storage_server.services.account_control import (
     touch,
 )
 from storage_server.services.account_forms import (
+    merged_tags,
     require_name,
     require_path,
     require_tags,
     require_text,
+    without_tags,
 )
 from storage_server.services.account_pages import PAGE_ITEMS, Page, cut
 from storage_server.services.account_views import Holder, ManagedPolicy, PolicyVersion
@@ -35,6 +38,7 @@ from storage_server.services.policy_holders import path_of
 Scope = Literal["All", "AWS", "Local"]
 
 _VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})", re.ASCII)
+_OPERATORS: Final = frozenset({"cli", "bootstrap"})  # who has the data folder, by whatever door
 _SHIPPED_VERSION: Final = "v1"
 
 
@@ -235,13 +239,52 @@ class PolicyService:
             NoSuchEntity: There is no such policy.
             UnmodifiableEntity: It is shipped.
         """
+        await self._change_tags(by, tenant_id, policy_arn, "iam:TagPolicy", lambda _present: tags)
+
+    async def tag(self, by: By, tenant_id: TenantId, policy_arn: str, tags: Pairs) -> None:
+        """Add tags to a policy's, in place of those with the same key.
+
+        Raises:
+            ValidationError: A tag has not its form.
+            LimitExceeded: There would be too many.
+            NoSuchEntity: There is no such policy.
+            UnmodifiableEntity: It is shipped.
+        """
         require_tags(tags)
+        await self._change_tags(
+            by, tenant_id, policy_arn, "iam:TagPolicy", lambda present: merged_tags(present, tags)
+        )
+
+    async def untag(
+        self, by: By, tenant_id: TenantId, policy_arn: str, keys: Sequence[str]
+    ) -> None:
+        """Remove tags by their keys; those that are not there don't matter.
+
+        Raises:
+            NoSuchEntity: There is no such policy.
+            UnmodifiableEntity: It is shipped.
+        """
+        await self._change_tags(
+            by, tenant_id, policy_arn, "iam:UntagPolicy", lambda now: without_tags(now, keys)
+        )
+
+    async def _change_tags(
+        self,
+        by: By,
+        tenant_id: TenantId,
+        policy_arn: str,
+        action: str,
+        change: Callable[[Pairs], Pairs],
+    ) -> None:
+        """Make the tags what ``change`` makes of those that the transaction finds."""
 
         def work(session: Session, changes: Changes) -> None:
             policy = _own(session, tenant_id, policy_arn)
+            tags = change(policy.tags)
+            require_tags(tags)
             policies.update(session, policy.policy_id, changes.now_us, tags=tags)
             changes.touch(_entity(policy))
-            changes.audit("iam:TagPolicy", policy.arn, {})
+            changes.audit(action, policy.arn, {"tags": dict(tags)})
 
         await self._accounts.change(by, tenant_id, work)
 
@@ -260,12 +303,14 @@ class PolicyService:
             MalformedPolicyDocument: The document is none.
             LimitExceeded: It is too long, or there are five versions.
             NoSuchEntity: There is no such policy.
-            UnmodifiableEntity: The policy is shipped.
+            UnmodifiableEntity: The policy is shipped, or the ceiling of who asks.
         """
         require_managed(document)
         policy = await self._accounts.read(lambda session: _own(session, tenant_id, policy_arn))
 
         def work(session: Session, changes: Changes) -> PolicyVersion:
+            if set_as_default:
+                _refuse_ceiling(session, by, tenant_id, policy)
             made = policies.create_version(
                 session,
                 policy.policy_id,
@@ -291,12 +336,13 @@ class PolicyService:
 
         Raises:
             NoSuchEntity: There is no such policy or version.
-            UnmodifiableEntity: The policy is shipped.
+            UnmodifiableEntity: The policy is shipped, or the ceiling of who asks.
         """
         number = _number(version)
         policy = await self._accounts.read(lambda session: _own(session, tenant_id, policy_arn))
 
         def work(session: Session, changes: Changes) -> None:
+            _refuse_ceiling(session, by, tenant_id, policy)
             policies.set_default_version(session, policy.policy_id, number, changes.now_us)
             changes.touch(_entity(policy))
             changes.audit("iam:SetDefaultPolicyVersion", policy.arn, {"version": version})
@@ -358,6 +404,19 @@ def _own(session: Session, tenant_id: TenantId, policy_arn: str) -> PolicyView:
     if policy_arn in SHIPPED:
         raise UnmodifiableEntity("A shipped policy can't be changed: make one of your own.")
     return _policy(session, tenant_id, policy_arn)
+
+
+def _refuse_ceiling(session: Session, by: By, tenant_id: TenantId, policy: PolicyView) -> None:
+    """Refuse to put another version of a tenant's ceiling in force from inside the tenant.
+
+    Else the tenant's administrators would lift what holds for them too.
+    """
+    if by.source in _OPERATORS:
+        return
+    if policy.policy_id in attachments.list_attached(session, "tenant", tenant_id.hex()):
+        raise UnmodifiableEntity(
+            "The policy is the ceiling of the whole tenant: who runs the server changes it."
+        )
 
 
 def _id_of(session: Session, tenant_id: TenantId, policy_arn: str) -> str:

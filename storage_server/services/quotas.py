@@ -5,7 +5,7 @@ each bucket. What a crash leaves between the two is found by ``settle``.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +21,7 @@ from storage_server.engine.records import (
     BucketRecord,
     Scope,
     TenantRecord,
+    Usage,
     user_scope,
 )
 from storage_server.engine.store import Store
@@ -66,19 +67,8 @@ class Quotas:
         Raises:
             S3Error: The engine refused; they may hold in part. Repeat it.
         """
-
-        async def tell(wanted: Maxima) -> None:
-            await self._store.grants.set_limit(
-                tenant_id, scope, bytes_max=wanted.bytes_max, objects_max=wanted.objects_max
-            )
-
-        for _ in range(_TRIES_MAX):
-            wanted = (await self._wanted(tenant_id)).scopes.get(scope, _NOTHING)
-            with translated():
-                await tell(wanted)
-            # Who changed it meanwhile may have told the engine before us.
-            if (await self._wanted(tenant_id)).scopes.get(scope, _NOTHING) == wanted:
-                return
+        with translated():
+            await self._hold_scope(tenant_id, scope)
 
     async def hold_bucket(self, bucket: BucketRecord) -> None:
         """Have the limits of a bucket hold; exactly so when this returns.
@@ -86,14 +76,8 @@ class Quotas:
         Raises:
             S3Error: The engine refused, or the bucket is gone.
         """
-        bucket_id = bucket.bucket_id.hex()
-        for _ in range(_TRIES_MAX):
-            wanted = (await self._wanted(bucket.tenant_id)).buckets.get(bucket_id, _NOTHING)
-            with translated(BucketName=bucket.name):
-                await self._limit_bucket(bucket, wanted)
-            again = (await self._wanted(bucket.tenant_id)).buckets.get(bucket_id, _NOTHING)
-            if again == wanted:
-                return
+        with translated(BucketName=bucket.name):
+            await self._hold_bucket(bucket)
 
     async def settle(self) -> bool:
         """Bring the engine in line for one tenant more; True: call again for the next.
@@ -119,7 +103,7 @@ class Quotas:
         }
         for scope in {**present, **wanted.scopes}:
             if present.get(scope, _NOTHING) != wanted.scopes.get(scope, _NOTHING):
-                await self.hold_scope(tenant_id, scope)
+                await self._hold_scope(tenant_id, scope)
         before = await self._store.buckets.count(tenant_id)
         met: set[str] = set()
         async for page in self._store.grants.buckets(tenant_id, TENANT_SCOPE):
@@ -129,19 +113,33 @@ class Quotas:
                 held = Maxima(bucket.bytes_max, bucket.objects_max)
                 if held != wanted.buckets.get(bucket_id, _NOTHING):
                     with suppress(BucketMissing, StaleGeneration):  # deleted meanwhile
-                        await self.hold_bucket(bucket)
+                        await self._hold_bucket(bucket)
         after = await self._store.buckets.count(tenant_id)
         # A bucket that can't be read at the moment is not met either; it counts nevertheless.
         if before == after == len(met) and (gone := wanted.limited_buckets - met):
             await self._forget(tenant_id, gone)
 
-    async def _limit_bucket(self, bucket: BucketRecord, wanted: Maxima) -> None:
-        await self._store.buckets.update(
-            bucket,
-            lambda record, _used: replace(
-                record, bytes_max=wanted.bytes_max, objects_max=wanted.objects_max
-            ),
-        )
+    async def _hold_scope(self, tenant_id: TenantId, scope: Scope) -> None:
+        wanted = (await self._wanted(tenant_id)).scopes.get(scope, _NOTHING)
+        for _ in range(_TRIES_MAX):
+            told = wanted
+            await self._store.grants.set_limit(
+                tenant_id, scope, bytes_max=told.bytes_max, objects_max=told.objects_max
+            )
+            # Who changed it meanwhile may have told the engine before us.
+            wanted = (await self._wanted(tenant_id)).scopes.get(scope, _NOTHING)
+            if wanted == told:
+                return
+
+    async def _hold_bucket(self, bucket: BucketRecord) -> None:
+        bucket_id = bucket.bucket_id.hex()
+        wanted = (await self._wanted(bucket.tenant_id)).buckets.get(bucket_id, _NOTHING)
+        for _ in range(_TRIES_MAX):
+            told = wanted
+            await self._store.buckets.update(bucket, _limiting(told))
+            wanted = (await self._wanted(bucket.tenant_id)).buckets.get(bucket_id, _NOTHING)
+            if wanted == told:
+                return
 
     async def _forget(self, tenant_id: TenantId, bucket_ids: frozenset[str]) -> None:
         """Remove the limits of buckets that are deleted; their ids never come back."""
@@ -155,6 +153,14 @@ class Quotas:
 
     async def _wanted(self, tenant_id: TenantId) -> _Wanted:
         return await self._accounts.read(lambda session: _read(session, tenant_id))
+
+
+def _limiting(wanted: Maxima) -> Callable[[BucketRecord, Usage], BucketRecord]:
+    def limit(record: BucketRecord, used: Usage) -> BucketRecord:
+        del used  # there may be more already: then nothing grows
+        return replace(record, bytes_max=wanted.bytes_max, objects_max=wanted.objects_max)
+
+    return limit
 
 
 def _read(session: Session, tenant_id: TenantId) -> _Wanted:

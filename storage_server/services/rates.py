@@ -13,11 +13,12 @@ import errno
 import fcntl
 import functools
 import hashlib
+import logging
 import mmap
 import os
 import struct
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,10 @@ import msgspec
 
 from storage_server.core.clock import Clock
 
+Allocate = Callable[[int, int, int], None]
+"""Gives a part of a file its room on the disk: descriptor, offset, length."""
+
+_LOG: Final = logging.getLogger("holdfast.rates")
 REGIONS_MAX: Final = 320
 """Processes that can count at once: more than an instance has. What none uses takes no memory."""
 _CELLS: Final = 21
@@ -201,10 +206,13 @@ def _tag(name: bytes) -> int:
 
 
 @contextlib.contextmanager
-def opened_map(path: Path, clock: Clock) -> Iterator[RateMap]:
+def opened_map(
+    path: Path, clock: Clock, allocate: Allocate = os.posix_fallocate
+) -> Iterator[RateMap]:
     """Map the counters that all processes of the host share, to count in a region of one's own.
 
-    The file is sparse: what nobody counts in takes no room. Whoever dies gives its region back.
+    The file is sparse: regions that nobody ever claimed take no room. Whoever dies gives its own
+    back. On a full disk a process that finds no region with room counts for itself alone.
 
     Raises:
         OSError: The file can't be made, or more processes count than there are regions.
@@ -213,14 +221,24 @@ def opened_map(path: Path, clock: Clock) -> Iterator[RateMap]:
     try:
         os.truncate(descriptor, MAP_BYTES)
         region = claim_region(descriptor)
-        # The map goes with its last view: whoever still counts at the end is not cut off.
-        yield RateMap(memoryview(mmap.mmap(descriptor, MAP_BYTES)), region, clock)
+        try:
+            # Writing to a hole of a mapped file kills the process when the disk is full.
+            allocate(descriptor, region * REGION_BYTES, REGION_BYTES)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _LOG.warning("no room for %s: limits a second hold for each worker alone", path)
+            yield RateMap(memoryview(bytearray(REGION_BYTES)), 0, clock)
+        else:
+            # The map goes with its last view and keeps the region until then: whoever still
+            # counts at the end is not cut off, and nobody else writes there.
+            yield RateMap(memoryview(mmap.mmap(descriptor, MAP_BYTES)), region, clock)
     finally:
         os.close(descriptor)
 
 
 def claim_region(descriptor: int) -> int:
-    """Lock the first free region of the map's file for the life of this descriptor.
+    """Lock the first free region of the map's file for the life of this descriptor and its maps.
 
     Raises:
         OSError: As many processes count already as there are regions.

@@ -20,6 +20,7 @@ from storage_server.engine.records import (
 from storage_server.s3 import arns
 from storage_server.s3.messages.copies import parse_source
 from storage_server.s3.tagging import parse_tagging_header
+from storage_server.s3.timestamps import parse_iso
 from storage_server.services.actor import Actor
 
 Values = tuple[str, ...] | None
@@ -49,6 +50,7 @@ _ANONYMOUS: Final = ("anonymous",)
 _TRUE: Final = ("true",)
 _FALSE: Final = ("false",)
 _SECOND_US: Final = 1_000_000
+_DAY_US: Final = 86_400 * _SECOND_US
 # These actions list, and a listing that says nothing of a prefix lists all prefixes.
 _LISTING: Final = frozenset(
     {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"}
@@ -328,6 +330,17 @@ def _lock(context: RequestContext, key: str) -> Values:
     return _one(context.actor.facts.header(_LOCK_HEADERS[key]))
 
 
+def _remaining_days(context: RequestContext) -> Values:
+    """Return for how many days a lock is asked for, begun ones included."""
+    asked = context("s3:object-lock-retain-until-date")
+    if asked is None:
+        return None
+    until_us = parse_iso(asked[0])
+    if until_us is None:
+        return None
+    return (str(-(-(until_us - context.actor.facts.now_us) // _DAY_US)),)
+
+
 # --- What is there ---------------------------------------------------------------------------
 
 
@@ -417,6 +430,7 @@ _KEYS: Final[dict[str, Callable[[RequestContext], Values]]] = {
     "s3:object-lock-retain-until-date": lambda context: _lock(
         context, "s3:object-lock-retain-until-date"
     ),
+    "s3:object-lock-remaining-retention-days": _remaining_days,
     "s3:object-lock-legal-hold": lambda context: _lock(context, "s3:object-lock-legal-hold"),
 }
 

@@ -5,6 +5,7 @@ denies everything where it may hold a Deny, and allows nothing.
 """
 
 import functools
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -32,6 +33,7 @@ from storage_server.services import bucket_documents, ownership, public_access
 from storage_server.services.actor import Actor, Session
 
 _TAGS_OF_OBJECTS: Final = "s3:existingobjecttag/"
+_SETS_MAX: Final = 4096
 _NO_STATEMENTS: Final[tuple[Statement, ...]] = ()
 _DENIES_ALL: Final = (
     b'{"Version":"2012-10-17","Statement":[{"Sid":"Unreadable","Effect":"Deny","Action":"*",'
@@ -43,7 +45,8 @@ _NOBODY: Final = Caller("anonymous")
 class Rights(msgspec.Struct, frozen=True):
     """What a principal may do by itself, and as whom it owns what it makes.
 
-    ``reads_tags``: some statement looks at the tags of the object asked for.
+    ``reads_tags``: some statement looks at the tags of the object asked for. ``is_unlimited``: it
+    is the root of its account, and no policy, session or key's scope holds it back.
     """
 
     caller: Caller = _NOBODY
@@ -54,6 +57,7 @@ class Rights(msgspec.Struct, frozen=True):
     parent: tuple[PolicySet, ...] = ()
     tenant: PolicySet | None = None
     reads_tags: bool = False
+    is_unlimited: bool = False
 
 
 NO_RIGHTS: Final = Rights()
@@ -64,6 +68,8 @@ class BucketSide(msgspec.Struct, frozen=True):
     """What a bucket and its tenant say about everybody, and what follows for its objects.
 
     ``bucket_acl`` is empty where ownership is enforced: lists are then ignored.
+    ``unlimited_account`` is the account whose unlimited root may do anything there, since no
+    policy of bucket or tenant could deny it; empty: none.
     """
 
     tenant: TenantRecord | None
@@ -76,6 +82,7 @@ class BucketSide(msgspec.Struct, frozen=True):
     restrict_public_buckets: bool
     ignore_public_acls: bool
     reads_tags: bool
+    unlimited_account: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -89,6 +96,9 @@ class Compiler:
     def __init__(self, identity: Identity) -> None:
         """Read from the projection."""
         self._identity = identity
+        self._sets: OrderedDict[
+            tuple[tuple[str, int], ...], tuple[tuple[tuple[str, Policy], ...], PolicySet]
+        ] = OrderedDict()
 
     # --- Principals ----------------------------------------------------------------------------
 
@@ -104,8 +114,9 @@ class Compiler:
         session = self._session_sets(actor)
         ceiling = self._tenant_set(tenant)
         everything = (identity, boundary, ceiling, *parent, *session)
+        caller = _caller(principal, tenant, groups, actor.session)
         return Rights(
-            _caller(principal, tenant, groups, actor.session),
+            caller,
             self._owner(principal, tenant),
             identity,
             boundary,
@@ -113,6 +124,7 @@ class Compiler:
             parent,
             ceiling,
             any(reads_tags(each.statements) for each in everything if each is not None),
+            caller.kind == "root" and all(each is None for each in everything),
         )
 
     def _groups(self, principal: PrincipalRecord) -> list[GroupRecord]:
@@ -135,7 +147,18 @@ class Compiler:
         for group in groups:
             found += self._managed(group.policy_ids, tenant_id, PolicyKind.IDENTITY)
             found += _inline(f"group {group.name}, inline policy", group.inline)
-        return PolicySet.of(found)
+        return self._shared(found)
+
+    def _shared(self, policies: Sequence[tuple[str, Policy]]) -> PolicySet:
+        """Return the set of these policies, one and the same for all principals that have them."""
+        place = tuple((name, id(policy)) for name, policy in policies)
+        known = self._sets.get(place)
+        if known is None:
+            # With the policies themselves: while they are held, no other can have their ids.
+            known = self._sets[place] = (tuple(policies), PolicySet.of(policies))
+            if len(self._sets) > _SETS_MAX:
+                self._sets.popitem(last=False)
+        return known[1]
 
     def _boundary(self, principal: PrincipalRecord) -> PolicySet | None:
         """Return the boundary; one that is gone allows nothing."""
@@ -211,9 +234,18 @@ class Compiler:
         flags = public_access.flags_of(self._identity, bucket)
         is_enforced = ownership.is_enforced(self._identity, bucket)
         stored_policy = None if policy is None else PolicySet.of([("bucket policy", policy)])
+        owner_tenant = None if tenant is None else self._tenant_set(tenant)
+        unlimited_account = ""
+        if (
+            tenant is not None
+            and tenant.state is TenantState.ACTIVE
+            and stored_policy is None
+            and owner_tenant is None
+        ):
+            unlimited_account = tenant.account_id
         return BucketSide(
             tenant,
-            None if tenant is None else self._tenant_set(tenant),
+            owner_tenant,
             stored_policy,
             _NO_STATEMENTS if is_enforced else _bucket_acl(bucket),
             _grants(bucket),
@@ -222,6 +254,7 @@ class Compiler:
             bool(flags & RESTRICT_PUBLIC_BUCKETS),
             bool(flags & IGNORE_PUBLIC_ACLS),
             stored_policy is not None and reads_tags(stored_policy.statements),
+            unlimited_account,
         )
 
 
@@ -248,6 +281,14 @@ def joined(
         side.ignore_public_acls,
         sharing=side.tenant is not None and side.tenant.sharing,
     )
+
+
+def is_unlimited(rights: Rights, side: BucketSide) -> bool:
+    """Tell whether the caller may do anything in a bucket, as ``decide`` would find each time.
+
+    It is so for the root of the bucket's own account where there is no policy at all.
+    """
+    return rights.is_unlimited and rights.caller.account_id == side.unlimited_account
 
 
 def reads_tags(statements: Iterable[Statement]) -> bool:

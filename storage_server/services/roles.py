@@ -1,6 +1,6 @@
 """Assumable roles: who may assume them is their trust policy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -22,11 +22,13 @@ from storage_server.services.account_control import (
     touch,
 )
 from storage_server.services.account_forms import (
+    merged_tags,
     require_name,
     require_path,
     require_session_seconds,
     require_tags,
     require_text,
+    without_tags,
 )
 from storage_server.services.account_pages import PAGE_ITEMS, Page, page_of, require_limit
 from storage_server.services.account_views import Role
@@ -34,7 +36,6 @@ from storage_server.services.control import By, Changes
 from storage_server.services.policy_documents import require_policy
 from storage_server.services.policy_holders import Held, PolicyHolder
 from storage_server.services.principal_names import PrincipalNames
-from storage_server.services.users import merged_tags, without_tags
 
 
 class RoleService(PolicyHolder):
@@ -188,8 +189,7 @@ class RoleService(PolicyHolder):
             ValidationError: A tag has not its form.
             NoSuchEntity: There is no such role.
         """
-        require_tags(tags)
-        await self._change(by, tenant_id, name, "iam:TagRole", roles.RoleChanges(tags=tags))
+        await self._change_tags(by, tenant_id, name, "iam:TagRole", lambda _present: tags)
 
     async def tag(self, by: By, tenant_id: TenantId, name: str, tags: Pairs) -> None:
         """Add tags to a role's, in place of those with the same key.
@@ -200,8 +200,9 @@ class RoleService(PolicyHolder):
             NoSuchEntity: There is no such role.
         """
         require_tags(tags)
-        present = (await self.get(tenant_id, name)).tags
-        await self.set_tags(by, tenant_id, name, merged_tags(present, tags))
+        await self._change_tags(
+            by, tenant_id, name, "iam:TagRole", lambda present: merged_tags(present, tags)
+        )
 
     async def untag(self, by: By, tenant_id: TenantId, name: str, keys: Sequence[str]) -> None:
         """Remove tags by their keys; those that are not there don't matter.
@@ -209,8 +210,9 @@ class RoleService(PolicyHolder):
         Raises:
             NoSuchEntity: There is no such role.
         """
-        present = (await self.get(tenant_id, name)).tags
-        await self.set_tags(by, tenant_id, name, without_tags(present, keys))
+        await self._change_tags(
+            by, tenant_id, name, "iam:UntagRole", lambda present: without_tags(present, keys)
+        )
 
     async def set_boundary(self, by: By, tenant_id: TenantId, name: str, policy_arn: str) -> None:
         """Bound what a role may do by a managed policy; empty lifts the boundary.
@@ -288,6 +290,26 @@ class RoleService(PolicyHolder):
 
         removes = (_entity(role),) if takes_away else ()
         await self._accounts.change(by, tenant_id, work, removes=removes)
+
+    async def _change_tags(
+        self,
+        by: By,
+        tenant_id: TenantId,
+        name: str,
+        action: str,
+        change: Callable[[Pairs], Pairs],
+    ) -> None:
+        """Make the tags what ``change`` makes of those that the transaction finds."""
+        role = await self._accounts.read(lambda session: _role(session, tenant_id, name))
+
+        def work(session: Session, changes: Changes) -> None:
+            tags = change(roles.get(session, role.role_id).tags)
+            require_tags(tags)
+            roles.update(session, role.role_id, changes.now_us, tags=tags)
+            account = account_of(session, tenant_id)
+            self._note(changes, account, role, action, {"tags": dict(tags)})
+
+        await self._accounts.change(by, tenant_id, work, removes=(_entity(role),))
 
     def _held(self, session: Session, tenant_id: TenantId, name: str) -> Held:
         account, role = account_of(session, tenant_id), _role(session, tenant_id, name)

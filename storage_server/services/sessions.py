@@ -9,7 +9,6 @@ from storage_server.core.clock import Clock
 from storage_server.core.ids import (
     PrincipalId,
     new_secret_key,
-    new_session_id,
     new_session_key_id,
 )
 from storage_server.crypto.errors import CryptoError, WrongKey
@@ -68,16 +67,16 @@ class SessionService:
         return self._clock.now_us()
 
     def issue(self, ticket: Ticket) -> Issued:
-        """Return the credentials of a session; its id, key and secret are made here.
+        """Return the credentials of a session; its key and secret are made here.
+
+        Its id is its access key id: that is what logs show to whoever has to end it.
 
         Raises:
             PackedPolicyTooLarge: Its policies and tags do not fit into a token.
             ServiceUnavailable: The keys that seal tokens can't be read.
         """
         secret, access_key_id = new_secret_key(), new_session_key_id()
-        session = msgspec.structs.replace(
-            ticket.session, session_id=new_session_id(), secret=secret
-        )
+        session = msgspec.structs.replace(ticket.session, session_id=access_key_id, secret=secret)
         assert session.expires_us - session.issued_us <= limits.ROLE_SESSION_SECONDS_MAX * 1_000_000
         sealed = msgspec.structs.replace(ticket, access_key_id=access_key_id, session=session)
         payload = msgspec.msgpack.encode(sealed)
@@ -121,10 +120,6 @@ class SessionService:
         if ticket.provider_id and not self._is_trusted(ticket.provider_id):
             raise errors.InvalidToken
         return ticket
-
-    async def revoke(self, session: Session) -> None:
-        """End a session, and those that came from it, from the next request on."""
-        await self._identity.revoke_session(session.session_id, session.expires_us)
 
     def _is_trusted(self, provider_id: PrincipalId) -> bool:
         provider = self._identity.find_principal_now(provider_id)

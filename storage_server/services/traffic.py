@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,9 +73,8 @@ class Traffic:
         Raises:
             SlowDown: The address has had as many as it may in this second.
         """
-        per_second = self._options.address_requests_per_s
-        if per_second and not self._rates.admit([Rate(b"ar:" + site(peer).encode(), per_second)]):
-            raise slow_down()
+        if most := self._options.address_requests_per_s:
+            self._count(b"ar:" + site(peer).encode(), most)
 
     def admit(self, actor: Actor) -> None:
         """Count a request of a proven sender against its key's, user's and tenant's limits.
@@ -89,43 +88,32 @@ class Traffic:
         of_tenant, of_user = tenant.limits, principal.limits
         if not (of_tenant or of_user or self._has_key_limits):
             return
-        key = _key(actor, principal)
-        of_key = of_tenant.get("key_requests_per_s", self._options.key_requests_per_s)
-        if of_key and not self._rates.admit([Rate(b"kr:" + key, of_key)]):
-            raise slow_down()
-        for name, limits, sharer in (
-            (b"ur:" + principal.principal_id.encode(), of_user, b""),
-            (b"tr:" + tenant.tenant_id, of_tenant, key),
-        ):
-            most = limits.get("requests_per_s", 0)
-            if most and not self._rates.admit([Rate(name, most)], sharer):
-                raise slow_down()
+        if most := of_tenant.get("key_requests_per_s", self._options.key_requests_per_s):
+            self._count(b"kr:" + _key(actor, principal), most)
+        if most := of_user.get("requests_per_s", 0):
+            self._count(b"ur:" + principal.principal_id.encode(), most)
+        if most := of_tenant.get("requests_per_s", 0):
+            self._count(b"tr:" + tenant.tenant_id, most, _key(actor, principal))
 
     def pacer(self, actor: Actor, peer: str) -> Pacer | None:
         """Return what paces the bytes of a request; None when nothing limits them."""
         options, tenant, principal = self._options, actor.tenant, actor.principal
-        of_tenant = _NO_LIMITS if tenant is None else tenant.limits
-        of_user = _NO_LIMITS if principal is None else principal.limits
-        if not (options.address_bytes_per_s or options.key_bytes_per_s or of_tenant or of_user):
-            return None
         asked = []
         if options.address_bytes_per_s:
             asked.append(Rate(b"ab:" + site(peer).encode(), options.address_bytes_per_s))
         if principal is not None and tenant is not None:
-            of_key = of_tenant.get("key_bytes_per_s", options.key_bytes_per_s)
-            asked += [
-                Rate(name, most)
-                for name, most in (
-                    (b"kb:" + _key(actor, principal), of_key),
-                    (b"ub:" + principal.principal_id.encode(), of_user.get("bytes_per_s", 0)),
-                    (b"tb:" + tenant.tenant_id, of_tenant.get("bytes_per_s", 0)),
-                )
-                if most
-            ]
+            of_tenant, of_user = tenant.limits, principal.limits
+            if most := of_tenant.get("key_bytes_per_s", options.key_bytes_per_s):
+                asked.append(Rate(b"kb:" + _key(actor, principal), most))
+            if most := of_user.get("bytes_per_s", 0):
+                asked.append(Rate(b"ub:" + principal.principal_id.encode(), most))
+            if most := of_tenant.get("bytes_per_s", 0):
+                asked.append(Rate(b"tb:" + tenant.tenant_id, most))
         return Pacer(self._rates, asked, self._pause) if asked else None
 
-
-_NO_LIMITS: Final[Mapping[str, int]] = {}
+    def _count(self, name: bytes, most: int, sharer: bytes = b"") -> None:
+        if not self._rates.admit([Rate(name, most)], sharer):
+            raise slow_down()
 
 
 def _key(actor: Actor, principal: PrincipalRecord) -> bytes:

@@ -1,6 +1,6 @@
 """Users and service accounts: made, changed, locked out and removed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -23,11 +23,13 @@ from storage_server.services.account_control import (
     touch,
 )
 from storage_server.services.account_forms import (
+    merged_tags,
     require_email,
     require_path,
     require_tags,
     require_text,
     require_user_name,
+    without_tags,
 )
 from storage_server.services.account_pages import PAGE_ITEMS, Page, page_of, require_limit
 from storage_server.services.account_views import OwnerKind, User
@@ -275,10 +277,7 @@ class UserService(PolicyHolder):
             ValidationError: A tag has not its form.
             NoSuchEntity: There is no such user.
         """
-        require_tags(tags)
-        await self._change(
-            by, tenant_id, name, "iam:TagUser", users.UserChanges(tags=tags), takes_away=True
-        )
+        await self._change_tags(by, tenant_id, name, "iam:TagUser", lambda _present: tags)
 
     async def tag(self, by: By, tenant_id: TenantId, name: str, tags: Pairs) -> None:
         """Add tags to a user's, in place of those with the same key.
@@ -289,8 +288,9 @@ class UserService(PolicyHolder):
             NoSuchEntity: There is no such user.
         """
         require_tags(tags)
-        present = (await self.get(tenant_id, name)).tags
-        await self.set_tags(by, tenant_id, name, merged_tags(present, tags))
+        await self._change_tags(
+            by, tenant_id, name, "iam:TagUser", lambda present: merged_tags(present, tags)
+        )
 
     async def untag(self, by: By, tenant_id: TenantId, name: str, keys: Sequence[str]) -> None:
         """Remove tags by their keys; those that are not there don't matter.
@@ -298,8 +298,9 @@ class UserService(PolicyHolder):
         Raises:
             NoSuchEntity: There is no such user.
         """
-        present = (await self.get(tenant_id, name)).tags
-        await self.set_tags(by, tenant_id, name, without_tags(present, keys))
+        await self._change_tags(
+            by, tenant_id, name, "iam:UntagUser", lambda present: without_tags(present, keys)
+        )
 
     async def set_boundary(self, by: By, tenant_id: TenantId, name: str, policy_arn: str) -> None:
         """Bound what a user may do by a managed policy; empty lifts the boundary.
@@ -442,6 +443,26 @@ class UserService(PolicyHolder):
         removes = _entities(user.user_id) if takes_away else ()
         await self._accounts.change(by, tenant_id, work, removes=removes)
 
+    async def _change_tags(
+        self,
+        by: By,
+        tenant_id: TenantId,
+        name: str,
+        action: str,
+        change: Callable[[Pairs], Pairs],
+    ) -> None:
+        """Make the tags what ``change`` makes of those that the transaction finds."""
+        user = await self._accounts.read(lambda session: _user(session, tenant_id, name))
+
+        def work(session: Session, changes: Changes) -> None:
+            tags = change(users.get(session, user.user_id).tags)
+            require_tags(tags)
+            after = users.update(session, user.user_id, changes.now_us, tags=tags)
+            account = account_of(session, tenant_id)
+            _noted(session, changes, account, after, action, {"tags": dict(tags)})
+
+        await self._accounts.change(by, tenant_id, work, removes=_entities(user.user_id))
+
     def _held(self, session: Session, tenant_id: TenantId, name: str) -> Held:
         account, user = account_of(session, tenant_id), _user(session, tenant_id, name)
         return Held(
@@ -462,18 +483,6 @@ def shipped_arn(role: str) -> str:
         names = ", ".join(sorted(name.rpartition("/")[2] for name in SHIPPED))
         raise ValidationError(f"There is no role {role!r}; the shipped ones are {names}.")
     return found
-
-
-def merged_tags(present: Pairs, added: Pairs) -> Pairs:
-    """Return tags with others put in place of those with the same key, in any case."""
-    named = {key.lower() for key, _ in added}
-    return (*(tag for tag in present if tag[0].lower() not in named), *added)
-
-
-def without_tags(present: Pairs, keys: Sequence[str]) -> Pairs:
-    """Return tags without those of the keys, in any case."""
-    named = {key.lower() for key in keys}
-    return tuple(tag for tag in present if tag[0].lower() not in named)
 
 
 def shown(session: Session, account: TenantView, user: UserView) -> User:

@@ -217,6 +217,32 @@ def test_what_terraform_asks_of_users_and_roles_has_its_answer(iam: Any) -> None
     assert refusal(iam.list_mfa_devices, UserName=user) == ("NoSuchEntity", 404)
 
 
+def test_providers_keep_what_describes_them(iam: Any, acme: Tenancy) -> None:
+    """Terraform compares tags and thumbprints with what it wrote."""
+    name = f"{fresh('id')}.example.org"
+    team = {"Key": "team", "Value": "red"}
+    arn = iam.create_open_id_connect_provider(
+        Url=f"https://{name}", ClientIDList=["app"], ThumbprintList=["a" * 40], Tags=[team]
+    )["OpenIDConnectProviderArn"]
+    assert arn == f"arn:aws:iam::{acme.account}:oidc-provider/{name}"
+    shown = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert (shown["Url"], shown["ClientIDList"]) == (name, ["app"])
+    assert (shown["ThumbprintList"], shown["Tags"]) == (["a" * 40], [team])
+    iam.tag_open_id_connect_provider(
+        OpenIDConnectProviderArn=arn, Tags=[{"Key": "Team", "Value": "blue"}, team | {"Key": "b"}]
+    )
+    iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=arn, TagKeys=["b"])
+    listed = iam.list_open_id_connect_provider_tags(OpenIDConnectProviderArn=arn)
+    assert listed["Tags"] == [{"Key": "Team", "Value": "blue"}]
+    iam.update_open_id_connect_provider_thumbprint(
+        OpenIDConnectProviderArn=arn, ThumbprintList=["b" * 40]
+    )
+    shown = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert shown["ThumbprintList"] == ["b" * 40]
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert refusal(iam.get_open_id_connect_provider, OpenIDConnectProviderArn=arn)[1] == 404
+
+
 def test_the_account_is_told_whole(iam: Any) -> None:
     """Counts, and everybody with all their policies."""
     user = fresh("ana")

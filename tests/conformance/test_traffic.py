@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.exceptions import ClientError
 
 from storage_server.core.clock import SystemClock
 from storage_server.services.rates import RateMap, opened_map
+from tests.conformance.post_form import post, signed_fields
 from tests.servers import HOST, Server, fresh_name
 from tests.signing import Keys
-from tests.tenants import make_tenancy
+from tests.tenants import make_tenancy, sdk
 from tests.wire import Answer, S3Wire
 
 ADDRESS, KEY, TENANT = 20, 15, 10
@@ -129,6 +131,32 @@ def test_a_tenant_has_one_limit_for_all_its_keys(limited: Server) -> None:
     wire = limited.wire(tenancy.admin.keys)
     for _ in range(3 * KEY):
         assert wire.call("GET", "/", [("X-Forwarded-For", next(COMING_FROM))]).status == 200
+
+
+def test_forms_and_queries_are_counted_to_whom_they_prove(limited: Server) -> None:
+    """Both prove their sender in their bodies."""
+    tenancy, bucket = make_tenancy(limited), fresh_name()
+    wire = limited.wire(tenancy.admin.keys)
+    origin = [("X-Forwarded-For", next(COMING_FROM))]
+    assert wire.call("PUT", f"/{bucket}", origin).status == 200
+    fields = signed_fields(wire, [{"bucket": bucket}, {"key": "k"}], {"key": "k"})
+    sts = sdk(limited, "sts", tenancy.admin, max_pool_connections=RIVALS)
+    limited.command("quota", "set", "--tenant", tenancy.name, "--requests-per-s", "1")
+    answers, seconds = rush(limited, lambda wire, _: post(wire, bucket, fields))
+    require_limited(answers, 1, seconds, 204)
+
+    def ask(_: int) -> str:
+        try:
+            sts.get_caller_identity()
+        except ClientError as error:
+            return str(error.response.get("Error", {}).get("Code"))
+        return ""
+
+    before_s = time.monotonic()
+    with ThreadPoolExecutor(RIVALS) as pool:
+        codes = list(pool.map(ask, range(RIVALS * EACH)))
+    assert set(codes) <= {"", "SlowDown"}
+    assert codes.count("") <= int(time.monotonic() - before_s) + 1
 
 
 def test_bytes_are_counted_and_arrive_whole(limited: Server, counters: RateMap) -> None:

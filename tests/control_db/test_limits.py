@@ -75,3 +75,60 @@ def test_sizes_beyond_32_bits_are_kept(session: Session) -> None:
     acme = world.tenant(session).tenant_id
     _put(session, acme, "tenant", "", hard_max=2**50)
     assert limits.hard_max(session, acme, "tenant", "", "bytes") == 2**50
+
+
+def test_tenants_that_have_limits_are_found_in_turn(session: Session) -> None:
+    """Each once, and then the end."""
+    ids = sorted(world.tenant(session, name).tenant_id for name in ("acme", "best", "cute"))
+    _put(session, ids[0], "tenant", "")
+    _put(session, ids[2], "bucket", "00ff")
+    _put(session, ids[2], "bucket", "00ff", name="objects")
+    assert limits.next_tenant(session, TenantId(b"")) == ids[0]
+    assert limits.next_tenant(session, ids[0]) == ids[2]
+    assert limits.next_tenant(session, ids[2]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "hard_max", "soft_max", "told_from"),
+    [
+        ("bytes", 100, 50, 50),
+        ("bytes", 100, None, 80),
+        ("bytes", None, 50, 50),
+        ("bytes", 100, 0, 1),
+        ("buckets", 1, None, 1),
+        ("keys", 7, None, 6),
+        ("keys", 0, None, None),
+        ("requests_per_s", 100, None, None),
+    ],
+)
+def test_a_limit_is_told_from_its_soft_one_on(
+    session: Session, name: str, hard_max: int | None, soft_max: int | None, told_from: int | None
+) -> None:
+    """Without one from four fifths on; what is limited in a second is never told."""
+    acme = world.tenant(session).tenant_id
+    _put(session, acme, "tenant", "", name=name, hard_max=hard_max, soft_max=soft_max)
+    (limit,) = limits.list_of(session, acme)
+    assert limits.threshold(limit) == told_from
+
+
+def test_a_crossing_is_news_once(session: Session) -> None:
+    """And none of a limit that was changed since somebody looked, or is gone."""
+    acme = world.tenant(session).tenant_id
+    _put(session, acme, "tenant", "")
+
+    def cross(*, is_over: bool) -> bool:
+        (limit,) = limits.list_of(session, acme)
+        return limits.cross(session, limit, is_over=is_over, now_us=NOW_US)
+
+    assert [cross(is_over=over) for over in (False, True, True, False, False)] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    (seen,) = limits.list_of(session, acme)
+    _put(session, acme, "tenant", "", hard_max=9)
+    assert not limits.cross(session, seen, is_over=True, now_us=NOW_US)
+    _put(session, acme, "tenant", "", hard_max=None)
+    assert not limits.cross(session, seen, is_over=True, now_us=NOW_US)

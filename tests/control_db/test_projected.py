@@ -81,7 +81,7 @@ def test_kinds_of_principals_are_the_engines() -> None:
 def test_a_tenant_is_projected_with_its_ceilings_and_hard_limits(
     session: Session, acme: TenantId
 ) -> None:
-    """Soft thresholds and limits of its users are nothing that the tenant's record holds."""
+    """Soft thresholds are nothing that records hold, and a user's limits are its own."""
     look = world.policy(session, acme)
     attachments.attach(session, "tenant", acme.hex(), look.policy_id, NOW_US)
     ana = world.user(session, acme)
@@ -106,6 +106,9 @@ def test_a_tenant_is_projected_with_its_ceilings_and_hard_limits(
     assert isinstance(values, projected.TenantValues)
     assert values.policy_ids == (look.policy_id,)
     assert values.limits == {"bytes": 5, "keys": 0}
+    person = projected.build(session, "principal", ana.user_id)
+    assert isinstance(person, projected.PrincipalValues)
+    assert person.limits == {"buckets": 1}
     assert (values.state, values.sharing, values.public_access_block) == (1, True, 3)
     assert (values.revision, values.deleted) == (tenants.get(session, acme).revision, False)
 

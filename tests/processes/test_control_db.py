@@ -1,6 +1,8 @@
 """The control database beside running processes: made at first start, and not needed for S3."""
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +22,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
         own.close()
 
 
-def accounts_of(server: Server) -> dict[str, str]:
-    """Return what doctor says of accounts."""
+def finding_of(server: Server, check: str) -> dict[str, str]:
+    """Return what doctor says of something."""
     done = server.command("doctor", "--json", expect=None)
     findings: list[dict[str, str]] = json.loads(done.stdout)
-    return next(finding for finding in findings if finding["check"] == "accounts")
+    return next(finding for finding in findings if finding["check"] == check)
+
+
+def accounts_of(server: Server) -> dict[str, str]:
+    """Return what doctor says of accounts."""
+    return finding_of(server, "accounts")
 
 
 def disable(server: Server, access_key: str, expect: int | None = None) -> str:
@@ -93,3 +100,19 @@ def test_a_migration_makes_no_database(server: Server, tmp_path: Path) -> None:
     server.start()
     server.stop()
     assert "up to date" in server.command("migrate").stdout
+
+
+def test_a_change_that_was_taken_out_of_the_audit_is_found(server: Server, tmp_path: Path) -> None:
+    """By doctor and by the command, both of which fail then."""
+    server.start()
+    server.create_owner("ana")
+    server.stop()
+    assert finding_of(server, "audit")["level"] == "ok"
+    whole = json.loads(server.command("audit", "verify", "--json").stdout)
+    assert (whole["broken_at"], whole["rows_count"]) == (None, whole["head_sequence"])
+    with contextlib.closing(sqlite3.connect(tmp_path / "accounts.db")) as database, database:
+        database.execute("DELETE FROM audit WHERE sequence = 2")
+    assert finding_of(server, "audit")["level"] == "fail"
+    broken = server.command("audit", "verify", "--json", expect=1)
+    assert json.loads(broken.stdout)["broken_at"] == 2
+    assert "broken at row 2" in server.command("audit", "verify", expect=1).stdout

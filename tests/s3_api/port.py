@@ -20,6 +20,7 @@ from storage_server.outbound.options import OutboundOptions
 from storage_server.s3_api.app import build_server
 from storage_server.s3_api.options import S3Options
 from storage_server.services.account_access import AccountAccessService
+from storage_server.services.account_control import AccountControl
 from storage_server.services.accounts import Accounts
 from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
@@ -97,7 +98,7 @@ def make_services(
         authorizer=authorizer,
         buckets=BucketService(store, owners, authorizer, acls, region=options.region),
         bucket_config=BucketConfigService(store, acls),
-        bucket_grants=BucketGrantService(store),
+        bucket_grants=BucketGrantService(store, AccountControl(control)),
         bucket_policy=BucketPolicyService(store, authorizer, principals),
         cors=CorsService(store),
         explain=ExplainService(authorizer, credentials, principals, denials, clock),

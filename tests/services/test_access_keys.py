@@ -51,6 +51,20 @@ async def test_a_key_works_when_its_creation_returns_and_fails_when_it_is_gone(
         )
 
 
+async def test_the_root_of_a_tenant_has_keys_but_the_installations(house: AccountsHouse) -> None:
+    """They act as the account; the installation's root key is of the settings alone."""
+    keys, find = house.accounts.access_keys, house.store.identity.find_credential_now
+    made = await keys.create(BY, house.here, "", is_root=True)
+    found = find(made.access_key_id)
+    assert found is not None
+    assert found.principal_id == house.tenant.account_id
+    await keys.delete(BY, house.here, "", made.access_key_id)
+    assert find(made.access_key_id) is None
+    system = house.accounts.tenants.require_id("system")
+    with pytest.raises(ValidationError, match="root_access_key"):
+        await keys.create(BY, system, "", is_root=True)
+
+
 async def test_a_key_is_brought_along_with_its_expiry_and_scope(house: AccountsHouse) -> None:
     """They reach the data path; the secret is sealed under the id."""
     expires_us = house.clock.now_us() + 1

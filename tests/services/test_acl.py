@@ -21,8 +21,9 @@ from storage_server.s3.errors import (
     OwnershipControlsNotFoundError,
     UnresolvableGrantByEmailAddress,
 )
-from storage_server.s3.messages.acl import GranteeKind, RequestedAcl, RequestedGrant
+from storage_server.s3.messages.acl import GranteeKind, RequestedAcl, RequestedGrant, ShownGrant
 from storage_server.s3.messages.buckets import CreateBucketInput
+from storage_server.s3.messages.pages import Owner
 from storage_server.s3.policy import acl as lists
 from storage_server.s3.policy.acl import Grant, Permission
 from storage_server.services.acl import Access
@@ -213,6 +214,37 @@ async def test_an_address_of_another_tenant_is_found_when_both_share(house: Hous
     await share(house, third)
     with pytest.raises(AmbiguousGrantByEmailAddress):
         await house.acls.of_new_object(house.ann, bucket, asked)
+
+
+async def test_a_stranger_resolves_addresses_only_when_its_tenant_shares(house: House) -> None:
+    """Else whoever may set one list would find out who has an address (ruling 19)."""
+    other = await ensure_tenant(house.store.identity, "other")
+    await add_mail(house, house.tenant, "carol", "carol@example.org")
+    asked = grants(("email", "carol@example.org", READ))
+    here = house.tenant.tenant_id
+    with pytest.raises(UnresolvableGrantByEmailAddress):
+        await house.acls.resolved(other, here, asked)
+    with pytest.raises(UnresolvableGrantByEmailAddress):
+        await house.acls.resolved(None, here, asked)
+    sharing = replace(other, sharing=True)
+    assert await house.acls.resolved(sharing, here, asked) != asked
+
+
+async def test_a_grantee_of_a_tenant_that_keeps_to_itself_is_shown_without_name(
+    house: House,
+) -> None:
+    """Who has the id learns nothing more by it."""
+    other = await ensure_tenant(house.store.identity, "other")
+    dora = await add_mail(house, other, "dora", "dora@example.org")
+    bucket = await open_bucket(house, "ObjectWriter")
+    acl = house.acls.of_bucket(bucket, grants(("id", dora, READ)))
+    assert acl is not None
+    listed = replace(bucket, documents={**bucket.documents, "acl": acl})
+    assert house.acls.of_bucket_now(listed)[1] == [ShownGrant("READ", Owner(dora))]
+    await share(house, other)
+    grantee = house.acls.of_bucket_now(listed)[1][0].user
+    assert grantee is not None
+    assert grantee.display_name
 
 
 async def test_a_document_may_not_give_a_bucket_away(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from storage_server.engine.store import Store
 from storage_server.s3 import errors
 from storage_server.s3.policy import acl, bucket_grants
 from storage_server.s3.policy.acl import Acl, Grant, Permission
+from storage_server.s3.policy.actions import SCOPES
 from storage_server.s3.policy.bucket_grants import Access, BucketGrant, GranteeKind
 from storage_server.services.actor import ANONYMOUS, Actor, Facts, Session
 from storage_server.services.authorize import Authorizer
 from storage_server.services.credentials import Credentials
 from storage_server.services.lookups import DeniedElsewhere
 from storage_server.services.options import AuthenticationOptions
+from storage_server.services.rights import Compiler, is_unlimited
 from tests.services.people import People, Person, allow, deny, document
 
 ENFORCED = b"BucketOwnerEnforced"
@@ -236,6 +239,32 @@ async def test_no_grant_passes_a_tenants_policy(scene: Scene) -> None:
     assert not await scene.may(scene.bob)
     assert not await scene.may(root)
     assert await scene.may(root, "s3:ListBucket", "")
+
+
+@pytest.mark.parametrize("case", ["none", "bucket", "tenant", "scope", "suspended", "foreign"])
+async def test_who_is_asked_nothing_would_be_allowed_everything(scene: Scene, case: str) -> None:
+    """The root of the bucket's account where there is no policy at all, and nobody else."""
+    root = await scene.people.root(scene.b if case == "foreign" else scene.a)
+    everything = document(allow("*"))
+    if case == "bucket":
+        await scene.set(policy=bucket_policy(deny("s3:Get*", f"{BUCKET_ARN}/*", **to(EVERYONE))))
+    if case == "tenant":
+        ceiling = await scene.people.policy(scene.a, "t", allow("*"))
+        await scene.people.change_tenant(scene.a, policy_ids=(ceiling.policy_id,))
+    if case == "suspended":
+        await scene.people.change_tenant(scene.a, state=TenantState.SUSPENDED)
+    actor = scene.people.actor(root, scope=everything if case == "scope" else b"")
+    compiler = Compiler(scene.store.identity)
+    tenant = scene.store.identity.find_tenant_now(scene.a.tenant_id)
+    side = compiler.side(scene.bucket, tenant)
+    assert is_unlimited(compiler.rights(actor), side) is (case == "none")
+    assert not is_unlimited(compiler.rights(scene.people.actor(scene.ann)), side)
+    assert not is_unlimited(compiler.rights(ANONYMOUS), side)
+    for action in SCOPES:
+        allowed = await scene.may(actor, action)
+        with nullcontext() if allowed else pytest.raises(errors.S3Error):
+            await scene.authorizer.require(actor, action, scene.bucket, "k")
+        assert allowed or case != "none"
 
 
 async def test_a_boundary_that_is_gone_allows_nothing(scene: Scene) -> None:
@@ -450,6 +479,17 @@ async def test_tags_of_the_stored_object_decide(scene: Scene) -> None:
         ({"StringEquals": {"s3:ResourceAccount": "000000000000"}}, Facts(), False),
         ({"StringEquals": {"aws:PrincipalType": "User"}}, Facts(), True),
         ({"Null": {"aws:TokenIssueTime": "true"}}, Facts(), True),
+        (
+            {"NumericLessThanEquals": {"s3:object-lock-remaining-retention-days": "10"}},
+            Facts(headers={"x-amz-object-lock-retain-until-date": "1970-01-11T00:00:00Z"}),
+            True,
+        ),
+        (
+            {"NumericLessThanEquals": {"s3:object-lock-remaining-retention-days": "10"}},
+            Facts(headers={"x-amz-object-lock-retain-until-date": "1970-01-11T00:00:01Z"}),
+            False,
+        ),
+        ({"Null": {"s3:object-lock-remaining-retention-days": "true"}}, Facts(), True),
     ],
 )  # fmt: skip
 async def test_conditions_see_the_request(

@@ -58,14 +58,14 @@ async def test_a_list_is_replaced_and_shown(house: House) -> None:
     bucket = await house.make_bucket(ownership="ObjectWriter")
     service = house.bucket_config
     await service.set_public_access_block(bucket, 0)
-    await service.set_acl(house.bucket(), RequestedAcl("public-read"))
+    await service.set_acl(house.ann, house.bucket(), RequestedAcl("public-read"))
     owner, grants = service.acl_now(house.bucket())
     assert (owner.canonical_id, owner.display_name) == (bucket.owner, "Ann")
     assert [(one.permission, one.uri) for one in grants] == [
         ("FULL_CONTROL", ""),
         ("READ", ALL_USERS),
     ]
-    await service.set_acl(house.bucket(), RequestedAcl("private"))
+    await service.set_acl(house.ann, house.bucket(), RequestedAcl("private"))
     assert "acl" not in house.bucket().documents
 
 
@@ -74,10 +74,10 @@ async def test_a_list_has_no_place_under_enforced_ownership(house: House) -> Non
     bucket = await house.make_bucket()
     service = house.bucket_config
     with pytest.raises(AccessControlListNotSupported):
-        await service.set_acl(bucket, RequestedAcl("public-read"))
-    await service.set_acl(bucket, RequestedAcl("bucket-owner-full-control"))
+        await service.set_acl(house.ann, bucket, RequestedAcl("public-read"))
+    await service.set_acl(house.ann, bucket, RequestedAcl("bucket-owner-full-control"))
     owners = RequestedGrant("id", bucket.owner, Permission.FULL_CONTROL)
-    await service.set_acl(bucket, RequestedAcl(grants=(owners,), owner=bucket.owner))
+    await service.set_acl(house.ann, bucket, RequestedAcl(grants=(owners,), owner=bucket.owner))
     assert "acl" not in house.bucket().documents
 
 
@@ -86,11 +86,11 @@ async def test_enforcing_ownership_never_takes_grants_away_silently(house: House
     bucket = await house.make_bucket(ownership="ObjectWriter")
     service = house.bucket_config
     reads = RequestedGrant("id", "b" * 64, Permission.READ)
-    await service.set_acl(bucket, RequestedAcl(grants=(reads,), owner=bucket.owner))
+    await service.set_acl(house.ann, bucket, RequestedAcl(grants=(reads,), owner=bucket.owner))
     with pytest.raises(InvalidBucketAclWithObjectOwnership):
         await service.set_ownership(bucket, "BucketOwnerEnforced")
     assert service.ownership(house.bucket()) == "ObjectWriter"
-    await service.set_acl(house.bucket(), RequestedAcl("private"))
+    await service.set_acl(house.ann, house.bucket(), RequestedAcl("private"))
     await service.set_ownership(bucket, "BucketOwnerEnforced")
     assert service.ownership(house.bucket()) == "BucketOwnerEnforced"
 

@@ -111,9 +111,19 @@ async def test_each_version_has_its_own_owner(house: House) -> None:
     def give_to_bob(before: Detail) -> Detail:
         return replace(before, owner=CanonicalId("b" * 64))
 
+    async def owners_of_objects() -> list[str]:
+        wanted = ListObjectsInput.parse(head(query={}))
+        page, found = await house.listings.objects(house.bucket(), wanted)
+        parsed = read("ListObjects", list_objects_reply(wanted, page, found))
+        return [entry["Owner"]["ID"] for entry in parsed["Contents"]]
+
     assert stored.version_id is None
-    assert await owners() == [bucket.owner]
+    await house.put(bucket, "l")
+    assert await owners() == [bucket.owner] * 2
+    assert await owners_of_objects() == [bucket.owner] * 2
     await house.store.versions.change(bucket, b"k", None, give_to_bob, "s3:ObjectAcl:Put")
-    assert await owners() == ["b" * 64]
+    assert await owners() == ["b" * 64, bucket.owner]
+    assert await owners_of_objects() == ["b" * 64, bucket.owner]
     await house.bucket_config.set_ownership(bucket, "BucketOwnerEnforced")
-    assert await owners() == [bucket.owner]
+    assert await owners() == [bucket.owner] * 2
+    assert await owners_of_objects() == [bucket.owner] * 2

@@ -74,7 +74,10 @@ async def test_a_list_belongs_to_a_version(house: House) -> None:
     asked = RequestedAcl(
         grants=(RequestedGrant("id", "b" * 64, Permission.READ_ACP),), owner=bucket.owner
     )
-    assert await service.set_acl(bucket, _target(first.version_id), asked) == first.version_id
+    assert (
+        await service.set_acl(house.ann, bucket, _target(first.version_id), asked)
+        == first.version_id
+    )
     owner, grants, version_id = await service.acl(bucket, _target(first.version_id))
     assert (owner.display_name, version_id) == ("Ann", first.version_id)
     (grant,) = grants
@@ -90,11 +93,13 @@ async def test_lists_sleep_while_ownership_is_enforced(house: House) -> None:
     service = house.object_config
     await house.put(bucket, "k")
     asked = RequestedAcl(grants=(RequestedGrant("id", "b" * 64, Permission.READ),))
-    await service.set_acl(bucket, _target(), asked)
+    await service.set_acl(house.ann, bucket, _target(), asked)
     await house.bucket_config.set_ownership(bucket, "BucketOwnerEnforced")
     with pytest.raises(AccessControlListNotSupported):
-        await service.set_acl(house.bucket(), _target(), asked)
-    await service.set_acl(house.bucket(), _target(), RequestedAcl("bucket-owner-full-control"))
+        await service.set_acl(house.ann, house.bucket(), _target(), asked)
+    await service.set_acl(
+        house.ann, house.bucket(), _target(), RequestedAcl("bucket-owner-full-control")
+    )
     _, grants, _ = await service.acl(house.bucket(), _target())
     assert [grant.permission for grant in grants] == ["FULL_CONTROL"]
     await house.bucket_config.set_ownership(bucket, "ObjectWriter")
@@ -107,10 +112,10 @@ async def test_a_document_may_not_give_an_object_away(house: House) -> None:
     bucket = await house.make_bucket(ownership="ObjectWriter")
     asked = RequestedAcl(owner="b" * 64)
     with pytest.raises(NoSuchKey):
-        await house.object_config.set_acl(bucket, _target(), asked)
+        await house.object_config.set_acl(house.ann, bucket, _target(), asked)
     await house.put(bucket, "k")
     with pytest.raises(AccessDenied):
-        await house.object_config.set_acl(bucket, _target(), asked)
+        await house.object_config.set_acl(house.ann, bucket, _target(), asked)
 
 
 async def test_nothing_is_locked_yet(house: House) -> None:

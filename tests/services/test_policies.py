@@ -1,5 +1,6 @@
 """Managed policies: the version in force is what the data path reads."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from storage_server.s3.iam_errors import (
     UnmodifiableEntity,
     ValidationError,
 )
+from storage_server.services.control import By
 from tests.services.accounts_house import ALLOW, BY, DENY, AccountsHouse, open_accounts
 
 SHIPPED = "arn:aws:iam::aws:policy/holdfast/user"
@@ -104,6 +106,23 @@ async def test_a_policy_that_somebody_has_stays(house: AccountsHouse) -> None:
         await house.policy("ALL")
 
 
+async def test_a_tenants_ceiling_is_not_changed_from_inside(house: AccountsHouse) -> None:
+    """Not by who may do everything in IAM; whoever runs the server may (ruling 17)."""
+    policies, arn = house.accounts.policies, await house.policy("ceiling", DENY)
+    inside = By(source="s3", tenant_id=house.here)
+    await policies.create_version(inside, house.here, arn, ALLOW, set_as_default=True)
+    await policies.set_default_version(inside, house.here, arn, "v1")
+    await house.accounts.tenants.attach_policy(BY, "default", arn)
+    policy_id = (await policies.get(house.here, arn)).policy_id
+    with pytest.raises(UnmodifiableEntity):
+        await policies.set_default_version(inside, house.here, arn, "v2")
+    with pytest.raises(UnmodifiableEntity):
+        await policies.create_version(inside, house.here, arn, ALLOW, set_as_default=True)
+    assert in_force(house, policy_id) == DENY
+    await policies.set_default_version(BY, house.here, arn, "v2")
+    assert in_force(house, policy_id) == ALLOW
+
+
 async def test_shipped_policies_are_listed_and_can_not_be_changed(house: AccountsHouse) -> None:
     """They are found by ARN or by a short name, and counted per tenant."""
     policies = house.accounts.policies
@@ -139,3 +158,15 @@ async def test_a_policy_of_another_tenant_is_none(house: AccountsHouse) -> None:
         await house.accounts.users.attach_policy(BY, other, "bob", arn)
     with pytest.raises(NoSuchEntity):
         await house.accounts.policies.delete(BY, other, arn)
+
+
+async def test_tags_that_are_added_at_once_are_all_kept(house: AccountsHouse) -> None:
+    """Each is added to what its own transaction finds, whoever else adds one."""
+    policies, arn = house.accounts.policies, await house.policy()
+    wanted = {f"key{number}": str(number) for number in range(8)}
+    await asyncio.gather(*(policies.tag(BY, house.here, arn, (tag,)) for tag in wanted.items()))
+    assert dict((await policies.get(house.here, arn)).tags) == wanted
+    await asyncio.gather(*(policies.untag(BY, house.here, arn, [key]) for key in wanted))
+    assert (await policies.get(house.here, arn)).tags == ()
+    with pytest.raises(UnmodifiableEntity):
+        await policies.tag(BY, house.here, SHIPPED, (("a", "b"),))

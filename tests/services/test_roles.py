@@ -1,5 +1,6 @@
 """Roles: their trust is kept by ids, and shown by ARNs."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -105,6 +106,17 @@ async def test_a_malformed_role_is_not_made(
     with pytest.raises(refusal):
         await house.accounts.roles.create(BY, house.here, "r", **wanted)  # type: ignore[arg-type]
     assert (await house.accounts.roles.list(house.here)).items == ()
+
+
+async def test_tags_that_are_added_at_once_are_all_kept(house: AccountsHouse) -> None:
+    """Each is added to what its own transaction finds, whoever else adds one."""
+    roles = house.accounts.roles
+    await roles.create(BY, house.here, "r", trust=trust("*"))
+    wanted = {f"key{number}": str(number) for number in range(8)}
+    await asyncio.gather(*(roles.tag(BY, house.here, "r", (tag,)) for tag in wanted.items()))
+    assert dict((await roles.get(house.here, "r")).tags) == wanted
+    await asyncio.gather(*(roles.untag(BY, house.here, "r", [key]) for key in wanted))
+    assert (await roles.get(house.here, "r")).tags == ()
 
 
 async def test_a_role_is_changed_disabled_and_deleted(house: AccountsHouse) -> None:

@@ -152,6 +152,26 @@ async def test_a_role_of_another_tenant_needs_both_sides_and_sharing(sts: StsHou
     await sts.assume(sts.actor(key.access_key_id), role)
 
 
+async def test_a_strangers_session_ends_when_the_tenant_stops_sharing(sts: StsHouse) -> None:
+    """So does what was assumed with it; the tenant's own people and root's stay."""
+    tenants = sts.house.accounts.tenants
+    acme = await other_tenant(sts)
+    await tenants.set(BY, "default", sharing=True)
+    eve = sts.actor((await sts.user("eve", ASSUME, tenant_id=acme)).access_key_id)
+    ana = sts.actor((await sts.user("ana", ASSUME)).access_key_id)
+    first = await sts.role("first", trust("*"), ASSUME)
+    second = await sts.role("second", trust("*"))
+    theirs, own = await sts.assume(eve, first), await sts.assume(ana, first)
+    chained = await sts.assume(sts.session(theirs), second)
+    await tenants.set(BY, "default", sharing=False)
+    for over in (theirs, chained):
+        with pytest.raises(errors.InvalidToken):
+            sts.session(over)
+    sts.session(own)
+    await tenants.set(BY, "default", sharing=True)
+    sts.session(theirs)
+
+
 async def test_the_system_tenant_acts_elsewhere_by_its_roles(sts: StsHouse) -> None:
     """Global administrators have no other way in, and the role has to trust their account."""
     identity = sts.house.store.identity
@@ -355,6 +375,44 @@ async def test_sessions_end_with_whoever_asked_for_them(sts: StsHouse) -> None:
             sts.session(given)
 
 
+@pytest.mark.parametrize("end", ["disable", "end", "delete"])
+async def test_sessions_end_with_their_role(sts: StsHouse, end: str) -> None:
+    """And so do those that were asked for with one of them; a role of the same name is another."""
+    roles, here = sts.house.accounts.roles, sts.house.here
+    ana = sts.actor((await sts.user("ana")).access_key_id)
+    trusted = trust({"AWS": sts.arn("user", "ana")})
+    first = await sts.role("first", trusted, ASSUME)
+    second = await sts.role("second", trust({"AWS": first}))
+    given = await sts.assume(ana, first)
+    child = await sts.assume(sts.session(given), second)
+    sts.session(child)
+    sts.house.clock.time_us += 1
+    if end == "disable":
+        await roles.set_enabled(BY, here, "first", enabled=False)
+    elif end == "end":
+        await roles.end_sessions(BY, here, "first")
+    else:
+        await roles.delete(BY, here, "first", force=True)
+        await sts.role("first", trusted, ASSUME)
+    for dead in (given, child):
+        with pytest.raises(errors.InvalidToken):
+            sts.session(dead)
+    if end != "disable":
+        sts.session(await sts.assume(ana, first))
+
+
+@pytest.mark.parametrize("wrong", ["", "AKIA" + "A" * 16, "ASIA" + "a" * 16, "ASIA" + "A" * 17])
+async def test_only_sessions_are_ended_one_by_one(sts: StsHouse, wrong: str) -> None:
+    """A user's own key is disabled or deleted instead; the audit says who ended what."""
+    sessions = sts.house.accounts.sessions
+    with pytest.raises(ValidationError):
+        await sessions.end(BY, wrong)
+    key = "ASIA" + "A" * 16
+    await sessions.end(BY, key)
+    last = (await sts.house.notes())[-1]
+    assert (last.action, last.entity, last.source) == ("holdfast:EndSession", key, BY.source)
+
+
 async def test_a_revoked_session_takes_those_that_came_from_it_along(sts: StsHouse) -> None:
     """Replayed after its end it is refused, and so are its children."""
     ana = sts.actor((await sts.user("ana")).access_key_id)
@@ -363,9 +421,7 @@ async def test_a_revoked_session_takes_those_that_came_from_it_along(sts: StsHou
     given = await sts.assume(ana, first)
     other = await sts.assume(ana, first)
     child = await sts.assume(sts.session(given), second)
-    session = sts.session(given).session
-    assert session is not None
-    await sts.sessions.revoke(session)
+    await sts.house.accounts.sessions.end(BY, given.access_key_id)
     for dead in (given, child):
         with pytest.raises(errors.InvalidToken):
             sts.session(dead)

@@ -1,5 +1,6 @@
 """Limits a second of addresses, keys, users and tenants: what is refused, and what only waits."""
 
+import errno
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -204,7 +205,7 @@ async def test_a_paced_stream_has_the_same_bytes() -> None:
 
 
 def test_processes_share_one_map(tmp_path: Path) -> None:
-    """What one counts the other sees; who ends gives its region back."""
+    """What one counts the other sees, and goes on seeing when that one ends."""
     clock = ManualClock()
     opened = partial(opened_map, tmp_path / "rates", clock)
     with opened() as first, opened() as second:
@@ -215,4 +216,17 @@ def test_processes_share_one_map(tmp_path: Path) -> None:
         assert first.take(b"x", 1, 5) > 0
     with opened() as third:
         assert third.used(b"x") == 5
-    assert (tmp_path / "rates").stat().st_blocks * 512 < 1 << 20
+    assert (tmp_path / "rates").stat().st_blocks * 512 <= 3 * REGION_BYTES
+
+
+def test_on_a_full_disk_each_process_counts_for_itself(tmp_path: Path) -> None:
+    """Reading and deleting must go on there."""
+
+    def refuse(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, f"{descriptor} {offset} {length}")
+
+    clock = ManualClock()
+    with opened_map(tmp_path / "rates", clock, refuse) as counters:
+        assert counters.take(b"x", 5, 5) == 0
+        assert counters.take(b"x", 1, 5) > 0
+    assert (tmp_path / "rates").stat().st_blocks == 0

@@ -1,5 +1,6 @@
 """Users: made, changed, bounded, and gone with everything but what they owned."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -275,6 +276,19 @@ async def test_tags_are_added_and_removed_by_key(house: AccountsHouse) -> None:
     assert (await users.get(house.here, "ana")).tags == (("team", "red"),)
     with pytest.raises(LimitExceeded):
         await users.set_tags(BY, house.here, "ana", tuple((f"k{i}", "") for i in range(51)))
+
+
+async def test_tags_that_are_added_at_once_are_all_kept(house: AccountsHouse) -> None:
+    """Each is added to what its own transaction finds, whoever else adds one."""
+    users, _ = house.accounts.users, await house.user()
+    wanted = {f"key{number}": str(number) for number in range(8)}
+    await asyncio.gather(
+        *(users.tag(BY, house.here, "ana", (tag,)) for tag in wanted.items()),
+    )
+    assert dict((await users.get(house.here, "ana")).tags) == wanted
+    await asyncio.gather(*(users.untag(BY, house.here, "ana", [key]) for key in wanted))
+    assert (await users.get(house.here, "ana")).tags == ()
+    assert [note.action for note in await house.notes()][-1] == "iam:UntagUser"
 
 
 async def test_a_listing_is_in_pages(house: AccountsHouse) -> None:

@@ -1,5 +1,6 @@
 """S35: a web identity is whoever a trusted provider says, and one refusal fits every lie."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from storage_server.s3.iam_errors import (
     EntityAlreadyExists,
     InvalidIdentityToken,
     InvalidInput,
+    LimitExceeded,
     NoSuchEntity,
     ValidationError,
 )
@@ -179,7 +181,7 @@ async def test_keys_in_the_providers_row_need_no_web(sts: StsHouse, issuer: Oidc
     )
     role = await sts.role("r", trust({"Federated": made.arn}, ACTION))
     await ask(sts, issuer.token(now_s(sts)), role)
-    await sts.providers.set_keys(
+    await sts.providers.update(
         BY, sts.house.here, made.arn, jwks=issuer.key_set(), algorithms=["ES256"]
     )
     with pytest.raises(InvalidIdentityToken):
@@ -276,6 +278,47 @@ async def test_providers_are_made_changed_and_removed(sts: StsHouse, issuer: Oid
     for call in (sts.providers.get, sts.providers.delete):
         with pytest.raises(NoSuchEntity):
             await call(BY, here, arn)
+
+
+async def test_a_provider_is_changed_in_what_is_given_only(
+    sts: StsHouse, issuer: OidcIssuer
+) -> None:
+    """The rest stays; a disabled one vouches for nobody, nor for the sessions that there are."""
+    arn, here, providers = await trusted(sts, issuer), sts.house.here, sts.providers
+    role = await sts.role("r", trust({"Federated": arn}, ACTION))
+    given = await ask(sts, issuer.token(now_s(sts)), role)
+    after = await providers.update(BY, here, arn, algorithms=["ES256", "RS256"])
+    assert (after.audiences, after.algorithms) == ((AUDIENCE,), ("ES256", "RS256"))
+    after = await providers.update(BY, here, arn, audiences=["a", "b", "a"], jwks_url=f"{URL}/k")
+    assert (after.audiences, after.jwks_url) == (("a", "b"), f"{URL}/k")
+    assert after.algorithms == ("ES256", "RS256")
+    for name in (URL, issuer.name, arn):
+        assert providers.arn_of(here, name) == arn
+    sts.session(given.credentials)
+    assert not (await providers.update(BY, here, arn, enabled=False)).enabled
+    with pytest.raises(errors.InvalidToken):
+        sts.session(given.credentials)
+
+
+async def test_what_describes_a_provider_is_kept(sts: StsHouse, issuer: OidcIssuer) -> None:
+    """Tags and thumbprints, also those that come at the same time; tokens count as before."""
+    here, providers = sts.house.here, sts.providers
+    made = await providers.create(
+        BY, here, "https://other.example", thumbprints=["a" * 40], tags=(("Team", "blue"),)
+    )
+    assert (made.thumbprints, made.tags) == (("a" * 40,), (("Team", "blue"),))
+    arn = await trusted(sts, issuer)
+    wanted = {f"key{number}": str(number) for number in range(8)}
+    await asyncio.gather(*(providers.tag(BY, here, arn, (tag,)) for tag in wanted.items()))
+    await providers.set_thumbprints(BY, here, arn, ["b" * 40])
+    shown = await providers.get(BY, here, arn)
+    assert (shown.thumbprints, dict(shown.tags)) == (("b" * 40,), wanted)
+    await asyncio.gather(*(providers.untag(BY, here, arn, [key.upper()]) for key in wanted))
+    assert (await providers.get(BY, here, arn)).tags == ()
+    with pytest.raises(LimitExceeded):
+        await providers.tag(BY, here, arn, tuple((f"k{number}", "") for number in range(51)))
+    role = await sts.role("r", trust({"Federated": arn}, ACTION))
+    await ask(sts, issuer.token(now_s(sts)), role)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Past(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why was a request refused?"""
+    """Why was a request refused, as far as a tenant may see it? Without one: all of it."""
 
     request_id: str
+    tenant: str = ""
 
 
 async def _ask(desk: Desk, wanted: Question) -> Explanation:
@@ -35,7 +36,8 @@ async def _ask(desk: Desk, wanted: Question) -> Explanation:
 
 
 async def _recall(desk: Desk, wanted: Past) -> Explanation:
-    return desk.services.explain.of_request(None, wanted.request_id)
+    tenant_id = desk.tenant(wanted.tenant) if wanted.tenant else None
+    return desk.services.explain.of_request(tenant_id, wanted.request_id)
 
 
 ASK: Final = Command("explain.ask", Question, Explanation, _ask)

@@ -68,10 +68,9 @@ async def _list(desk: Desk, wanted: Listing) -> Grants:
 async def _add(desk: Desk, wanted: Add) -> Done:
     bucket, grants = _bucket(desk, wanted.bucket), desk.services.bucket_grants
     grantee = await _grantee(desk, wanted.kind, wanted.name, wanted.tenant)
-    kind = GranteeKind(wanted.kind)
-    kept = [one for one in grants.list_grants(bucket) if (one.kind, one.grantee) != (kind, grantee)]
-    new = BucketGrant(kind, grantee, wanted.access, wanted.expires_us, SystemClock().now_us())
-    await grants.set_grants(bucket, [*kept, new])
+    kind, now_us = GranteeKind(wanted.kind), SystemClock().now_us()
+    new = BucketGrant(kind, grantee, wanted.access, wanted.expires_us, now_us)
+    await grants.add(desk.by(), bucket, new)
     return Done()
 
 
@@ -82,9 +81,7 @@ async def _remove(desk: Desk, wanted: Remove) -> Done:
     grantee = wanted.name
     if (kind, grantee) not in {(one.kind, one.grantee) for one in present}:
         grantee = await _grantee(desk, wanted.kind, wanted.name, wanted.tenant)
-    await grants.set_grants(
-        bucket, [one for one in present if (one.kind, one.grantee) != (kind, grantee)]
-    )
+    await grants.remove(desk.by(), bucket, kind, grantee)
     return Done()
 
 

@@ -18,6 +18,7 @@ class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Make a key; ``access_key_id`` and ``secret_key`` are empty when not given.
 
     ``makes_user``: a user who does not exist is made, with the shipped policy ``user``.
+    ``is_root``: the key is of the tenant's root, and there is no user.
     """
 
     tenant: str
@@ -28,6 +29,7 @@ class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_us: int = 0
     scope: str = ""
     makes_user: bool = False
+    is_root: bool = False
 
 
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,7 @@ async def _create(desk: Desk, wanted: Create) -> NewAccessKey:
             description=wanted.description,
             expires_us=wanted.expires_us,
             scope=wanted.scope,
+            is_root=wanted.is_root,
             per_user_max=None,  # the quota of AWS is for its API; here the tenant's limits count
         )
     except BaseException:

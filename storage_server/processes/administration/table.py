@@ -6,14 +6,17 @@ from typing import Any, Final
 
 from storage_server.processes.admin import Command, Table
 from storage_server.processes.administration import (
+    auditing,
     explaining,
     grants,
     groups,
     keys,
     policies,
     projecting,
+    providers,
     quotas,
     roles,
+    sessions,
     tenants,
     users,
 )
@@ -36,7 +39,10 @@ _NOUNS: Final = (
     keys,
     quotas,
     grants,
+    providers,
+    sessions,
     explaining,
+    auditing,
     projecting,
 )
 TABLE: Final = _by_name(chain.from_iterable(noun.COMMANDS for noun in _NOUNS))

@@ -497,9 +497,27 @@ class OfProvider(Input, frozen=True, kw_only=True):
 
 
 class UpdateThumbprint(OfProvider, frozen=True, kw_only=True):
-    """A provider's certificate thumbprints: taken, and never trusted instead of a certificate."""
+    """A provider's certificate thumbprints: kept, and never trusted instead of a certificate."""
 
     thumbprint_list: Thumbprints = ()
+
+
+class TagProvider(OfProvider, frozen=True, kw_only=True):
+    """Tags to set on a provider."""
+
+    tags: Tags = ()
+
+
+class UntagProvider(OfProvider, frozen=True, kw_only=True):
+    """Tags to take from a provider."""
+
+    tag_keys: TagKeys = ()
+
+
+class ProviderPage(Page, frozen=True, kw_only=True):
+    """One page of what a provider has."""
+
+    open_id_connect_provider_arn: Arn = field(name="OpenIDConnectProviderArn")
 
 
 class ProviderClient(OfProvider, frozen=True, kw_only=True):

@@ -238,10 +238,12 @@ class ListObjectVersionsInput(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def list_objects_reply(wanted: ListObjectsInput, page: ObjectPage, owner: Owner | None) -> Reply:
-    """Answer a ListObjects of either version; every object has the bucket's ``owner``.
+def list_objects_reply(
+    wanted: ListObjectsInput, page: ObjectPage, owners: Owner | Sequence[Owner] | None
+) -> Reply:
+    """Answer a ListObjects of either version.
 
-    ``owner`` None leaves owners out.
+    ``owners`` is the one of all objects, or has one for each; None leaves them out.
     """
     is_url = wanted.is_url
     head = [
@@ -270,7 +272,7 @@ def list_objects_reply(wanted: ListObjectsInput, page: ObjectPage, owner: Owner 
         b"<EncodingType>url</EncodingType>" if is_url else b"",
         xml.flag(b"IsTruncated", value=page.truncated),
     )
-    rows = _objects(page, owner if wanted.fetch_owner else None, is_url=is_url)
+    rows = _objects(page, owners if wanted.fetch_owner else None, is_url=is_url)
     prefixes = common_prefixes(page.prefixes, is_url=is_url)
     return xml_reply(xml.document(b"ListBucketResult", *head, *rows, prefixes))
 
@@ -310,24 +312,34 @@ def list_object_versions_reply(
     return xml_reply(xml.document(b"ListVersionsResult", *parts))
 
 
-def _objects(page: ObjectPage, owner: Owner | None, *, is_url: bool) -> list[bytes]:
+def _objects(
+    page: ObjectPage, owners: Owner | Sequence[Owner] | None, *, is_url: bool
+) -> list[bytes]:
     """Return the Contents elements in pieces; at 1,000 plain keys, 0.15 us for each.
 
     Keys stand between pieces that end one element and begin the next.
     """
     if not page.keys:
         return []
-    owned = b"" if owner is None else owner.render().replace(b"%", b"%%")
-    behind_key = (
-        b"</Key><LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag><Size>%b</Size>"
-        + owned
-        + b"<StorageClass>%b</StorageClass></Contents>"
-    )
     pieces = [b"<Contents><Key>"] * (2 * len(page.keys) + 1)
     pieces[1::2] = encode_keys(page.keys, is_url=is_url)
-    pieces[2:-1:2] = map((behind_key + b"<Contents><Key>").__mod__, page.fields[:-1])
-    pieces[-1] = behind_key % page.fields[-1]
+    if owners is None or isinstance(owners, Owner):
+        pieces[2::2] = map(_behind_key(owners).__mod__, page.fields)
+    else:
+        forms = {owner: _behind_key(owner) for owner in set(owners)}
+        pieces[2::2] = [forms[one] % row for one, row in zip(owners, page.fields, strict=True)]
+    pieces[-1] = pieces[-1].removesuffix(b"<Contents><Key>")
     return pieces
+
+
+def _behind_key(owner: Owner | None) -> bytes:
+    """Return the form of what stands between an object's key and the next one's."""
+    owned = b"" if owner is None else owner.render().replace(b"%", b"%%")
+    return (
+        b"</Key><LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag><Size>%b</Size>"
+        + owned
+        + b"<StorageClass>%b</StorageClass></Contents><Contents><Key>"
+    )
 
 
 def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:

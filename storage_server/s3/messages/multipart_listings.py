@@ -205,9 +205,9 @@ class ListPartsInput(msgspec.Struct, frozen=True, gc=False):
 
 
 def list_multipart_uploads_reply(
-    wanted: ListMultipartUploadsInput, page: UploadPage, owner: Owner
+    wanted: ListMultipartUploadsInput, page: UploadPage, owners: Sequence[Owner]
 ) -> Reply:
-    """Answer a ListMultipartUploads; the bucket's owner owns and initiated every upload."""
+    """Answer a ListMultipartUploads; ``owners`` has one for each, who also initiated it."""
     is_url = wanted.is_url
     parts = [
         xml.tag(b"Bucket", wanted.bucket),
@@ -225,12 +225,12 @@ def list_multipart_uploads_reply(
         xml.tag(b"MaxUploads", wanted.uploads_max),
         xml.flag(b"IsTruncated", value=page.truncated),
     )
-    people = owner.render(b"Initiator") + owner.render()
-    for upload in page.uploads:
+    people = {owner: owner.render(b"Initiator") + owner.render() for owner in set(owners)}
+    for upload, owner in zip(page.uploads, owners, strict=True):
         content = (
             b"<Key>%b</Key>" % encode_key(upload.key, is_url=is_url),
             xml.tag(b"UploadId", upload.upload_id),
-            people,
+            people[owner],
             xml.tag(b"StorageClass", upload.storage_class),
             xml.tag(b"Initiated", iso_ms(upload.initiated_us)),
             _checksum_tags(upload),
@@ -241,7 +241,7 @@ def list_multipart_uploads_reply(
 
 
 def list_parts_reply(wanted: ListPartsInput, page: PartPage, owner: Owner) -> Reply:
-    """Answer a ListParts; the bucket's owner owns and initiated the upload."""
+    """Answer a ListParts; ``owner`` owns and initiated the upload."""
     parts = [
         xml.tag(b"Bucket", wanted.bucket),
         b"<Key>%b</Key>" % encode_text(wanted.key, is_url=wanted.is_url),

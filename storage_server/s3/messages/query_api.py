@@ -184,7 +184,8 @@ def render_error(service: str, error: ApiError, request_id: str) -> Reply:
         xml.wrap(b"Error", content),
         xml.tag(b"RequestId", request_id),
     )
-    headers = (_XML, ("x-amzn-RequestId", request_id))
+    own = error.headers if isinstance(error, errors.S3Error) else ()
+    headers = (_XML, ("x-amzn-RequestId", request_id), *own)
     return Reply(kind.status, headers, xml.DECLARATION + document)
 
 

@@ -343,13 +343,14 @@ _GRANTS: Final = "bucket grant"
 # An object's owner decides about the object; its bucket's owner may still let others write over,
 # remove and restore it, because he pays for it.
 # Source: S3 User Guide, "How Amazon S3 authorizes a request for an object operation".
-_DECIDED_BY_BUCKET: Final = frozenset(
+DECIDED_BY_BUCKET: Final = frozenset(
     {
-        *("s3:putobject", "s3:deleteobject", "s3:deleteobjectversion", "s3:restoreobject"),
-        *("s3:abortmultipartupload", "s3:listmultipartuploadparts"),
-        "s3:bypassgovernanceretention",
+        *("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:RestoreObject"),
+        *("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
+        "s3:BypassGovernanceRetention",
     }
 )
+_DECIDED_BY_BUCKET: Final = frozenset(map(str.lower, DECIDED_BY_BUCKET))
 
 
 class _Reach(enum.IntEnum):

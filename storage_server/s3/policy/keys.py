@@ -2,7 +2,8 @@
 
 A key of the first table gets its values from the verified identity, the socket, the stored record
 or the signed request. AWS's other keys are accepted and absent in every request, by AWS's own
-rule for absent keys. What is on neither list is refused when the policy is written.
+rule for absent keys. What is on neither list is refused when the policy is written: keys that do
+not exist, and ``s3:TlsVersion``, which a proxy in front does not tell: a Deny on it would be dead.
 
 Source: IAM User Guide, "AWS global condition context keys"; Service Authorization Reference,
 "Condition keys for Amazon S3", "… AWS Identity and Access Management", "… AWS Security Token
@@ -26,7 +27,7 @@ PRESENT: Final = frozenset(
     s3:LocationConstraint s3:max-keys s3:object-lock-legal-hold s3:object-lock-mode
     s3:object-lock-remaining-retention-days s3:object-lock-retain-until-date
     s3:ObjectCreationOperation s3:prefix s3:RequestObjectTagKeys s3:ResourceAccount
-    s3:signatureAge s3:signatureversion s3:TlsVersion s3:VersionId s3:x-amz-acl
+    s3:signatureAge s3:signatureversion s3:VersionId s3:x-amz-acl
     s3:x-amz-content-sha256 s3:x-amz-copy-source s3:x-amz-grant-full-control s3:x-amz-grant-read
     s3:x-amz-grant-read-acp s3:x-amz-grant-write s3:x-amz-grant-write-acp
     s3:x-amz-metadata-directive s3:x-amz-object-ownership s3:x-amz-server-side-encryption

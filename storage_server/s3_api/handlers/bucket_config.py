@@ -77,7 +77,8 @@ async def get_bucket_acl(call: Call) -> Reply:
 async def put_bucket_acl(call: Call) -> Reply:
     """Replace the bucket's access control list."""
     body = await call.body.read_all(limits.XML_BYTES_MAX)
-    await call.services.bucket_config.set_acl(call.bucket, parse_put_acl(call.head.headers, body))
+    wanted = parse_put_acl(call.head.headers, body)
+    await call.services.bucket_config.set_acl(call.actor, call.bucket, wanted)
     return done_reply()
 
 

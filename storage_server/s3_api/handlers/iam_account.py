@@ -281,7 +281,12 @@ async def create_open_id_connect_provider(call: QueryCall) -> messages.ProviderA
     """Trust a provider."""
     wanted, on = read(call.form, messages.CreateProvider), desk(call)
     made = await call.services.providers.create(
-        on.by, on.tenant_id, wanted.url, audiences=wanted.client_id_list
+        on.by,
+        on.tenant_id,
+        wanted.url,
+        audiences=wanted.client_id_list,
+        thumbprints=wanted.thumbprint_list,
+        tags=shown.pairs(wanted.tags),
     )
     return messages.ProviderArnOut(open_id_connect_provider_arn=made.arn)
 
@@ -300,8 +305,9 @@ def _provider(view: Provider) -> messages.ProviderOut:
         # Without its scheme, as AWS shows it.
         url=view.arn.partition(":oidc-provider/")[2],
         client_id_list=view.audiences,
-        thumbprint_list=(),
+        thumbprint_list=view.thumbprints,
         create_date=moment(view.created_us),
+        tags=shown.tags_out(view.tags),
     )
 
 
@@ -322,9 +328,36 @@ async def delete_open_id_connect_provider(call: QueryCall) -> None:
 
 
 async def update_open_id_connect_provider_thumbprint(call: QueryCall) -> None:
-    """Take note of a provider, and of no thumbprint: certificates are checked as such."""
+    """Keep other thumbprints; certificates are checked as certificates all the same."""
     wanted, on = read(call.form, messages.UpdateThumbprint), desk(call)
-    await call.services.providers.get(on.by, on.tenant_id, wanted.open_id_connect_provider_arn)
+    await call.services.providers.set_thumbprints(
+        on.by, on.tenant_id, wanted.open_id_connect_provider_arn, wanted.thumbprint_list
+    )
+
+
+async def tag_open_id_connect_provider(call: QueryCall) -> None:
+    """Set tags."""
+    wanted, on = read(call.form, messages.TagProvider), desk(call)
+    await call.services.providers.tag(
+        on.by, on.tenant_id, wanted.open_id_connect_provider_arn, shown.pairs(wanted.tags)
+    )
+
+
+async def untag_open_id_connect_provider(call: QueryCall) -> None:
+    """Take tags away."""
+    wanted, on = read(call.form, messages.UntagProvider), desk(call)
+    await call.services.providers.untag(
+        on.by, on.tenant_id, wanted.open_id_connect_provider_arn, wanted.tag_keys
+    )
+
+
+async def list_open_id_connect_provider_tags(call: QueryCall) -> messages.TagsOut:
+    """List tags; there are never more than a page."""
+    wanted, on = read(call.form, messages.ProviderPage), desk(call)
+    found = await call.services.providers.get(
+        on.by, on.tenant_id, wanted.open_id_connect_provider_arn
+    )
+    return messages.TagsOut(tags=shown.tags_out(found.tags))
 
 
 async def add_client_id_to_open_id_connect_provider(call: QueryCall) -> None:
@@ -353,9 +386,12 @@ TABLE: dict[str, QueryHandler] = {
     "GetContextKeysForPrincipalPolicy": get_context_keys_for_principal_policy,
     "GetOpenIDConnectProvider": get_open_id_connect_provider,
     "ListAccountAliases": list_account_aliases,
+    "ListOpenIDConnectProviderTags": list_open_id_connect_provider_tags,
     "ListOpenIDConnectProviders": list_open_id_connect_providers,
     "RemoveClientIDFromOpenIDConnectProvider": remove_client_id_from_open_id_connect_provider,
     "SimulateCustomPolicy": simulate_custom_policy,
     "SimulatePrincipalPolicy": simulate_principal_policy,
+    "TagOpenIDConnectProvider": tag_open_id_connect_provider,
+    "UntagOpenIDConnectProvider": untag_open_id_connect_provider,
     "UpdateOpenIDConnectProviderThumbprint": update_open_id_connect_provider_thumbprint,
 }

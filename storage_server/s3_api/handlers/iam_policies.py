@@ -152,21 +152,13 @@ async def list_entities_for_policy(call: QueryCall) -> messages.EntitiesOut:
 async def tag_policy(call: QueryCall) -> None:
     """Set tags."""
     wanted, on = read(call.form, messages.TagPolicy), desk(call)
-    present = (await on.accounts.policies.get(on.tenant_id, wanted.policy_arn)).tags
-    named = {tag.key.lower() for tag in wanted.tags}
-    kept = tuple(tag for tag in present if tag[0].lower() not in named)
-    await on.accounts.policies.set_tags(
-        on.by, on.tenant_id, wanted.policy_arn, (*kept, *shown.pairs(wanted.tags))
-    )
+    await on.accounts.policies.tag(on.by, on.tenant_id, wanted.policy_arn, shown.pairs(wanted.tags))
 
 
 async def untag_policy(call: QueryCall) -> None:
     """Take tags away."""
     wanted, on = read(call.form, messages.UntagPolicy), desk(call)
-    present = (await on.accounts.policies.get(on.tenant_id, wanted.policy_arn)).tags
-    named = {key.lower() for key in wanted.tag_keys}
-    kept = tuple(tag for tag in present if tag[0].lower() not in named)
-    await on.accounts.policies.set_tags(on.by, on.tenant_id, wanted.policy_arn, kept)
+    await on.accounts.policies.untag(on.by, on.tenant_id, wanted.policy_arn, wanted.tag_keys)
 
 
 async def list_policy_tags(call: QueryCall) -> messages.TagsOut:

@@ -19,15 +19,15 @@ from storage_server.s3_api.call import Call, Handler
 async def list_objects(call: Call) -> Reply:
     """List current objects in the first version's words."""
     wanted = ListObjectsInput.parse(call.head)
-    page, owner = await call.services.listings.objects(call.bucket, wanted)
-    return list_objects_reply(wanted, page, owner)
+    page, owners = await call.services.listings.objects(call.bucket, wanted)
+    return list_objects_reply(wanted, page, owners)
 
 
 async def list_objects_v2(call: Call) -> Reply:
     """List current objects in the second version's words."""
     wanted = ListObjectsInput.parse_v2(call.head)
-    page, owner = await call.services.listings.objects(call.bucket, wanted)
-    return list_objects_reply(wanted, page, owner)
+    page, owners = await call.services.listings.objects(call.bucket, wanted)
+    return list_objects_reply(wanted, page, owners)
 
 
 async def list_object_versions(call: Call) -> Reply:
@@ -40,8 +40,8 @@ async def list_object_versions(call: Call) -> Reply:
 async def list_multipart_uploads(call: Call) -> Reply:
     """List uploads in progress."""
     wanted = ListMultipartUploadsInput.parse(call.head)
-    page, owner = await call.services.listings.uploads(call.bucket, wanted)
-    return list_multipart_uploads_reply(wanted, page, owner)
+    page, owners = await call.services.listings.uploads(call.bucket, wanted)
+    return list_multipart_uploads_reply(wanted, page, owners)
 
 
 async def list_parts(call: Call) -> Reply:

@@ -53,7 +53,9 @@ async def get_object_acl(call: Call) -> Reply:
 async def put_object_acl(call: Call) -> Reply:
     """Replace a version's access control list."""
     wanted = PutObjectAclInput.parse(call.head, await call.body.read_all(limits.XML_BYTES_MAX))
-    version_id = await call.services.object_config.set_acl(call.bucket, wanted.target, wanted.acl)
+    version_id = await call.services.object_config.set_acl(
+        call.actor, call.bucket, wanted.target, wanted.acl
+    )
     return Reply(headers=version_header(version_id))
 
 

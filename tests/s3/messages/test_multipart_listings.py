@@ -65,7 +65,10 @@ def test_uploads_are_what_boto3_reads() -> None:
         next_key=b"l",
         next_upload_id="u2",
     )
-    parsed = read("ListMultipartUploads", list_multipart_uploads_reply(wanted, page, OWNER))
+    parsed = read(
+        "ListMultipartUploads",
+        list_multipart_uploads_reply(wanted, page, [OWNER] * len(page.uploads)),
+    )
     assert parsed["Bucket"] == "bucket"
     assert (parsed["KeyMarker"], parsed["UploadIdMarker"]) == ("a", "u0")
     assert (parsed["NextKeyMarker"], parsed["NextUploadIdMarker"]) == ("l", "u2")
@@ -93,7 +96,10 @@ def test_url_encoding_reaches_every_key() -> None:
         head(query={"encoding-type": "url", "key-marker": "a b", "prefix": "p q"})
     )
     page = UploadPage([_upload("p q+", "u")], [b"p q/"], False, b"", "")
-    parsed = read("ListMultipartUploads", list_multipart_uploads_reply(wanted, page, OWNER))
+    parsed = read(
+        "ListMultipartUploads",
+        list_multipart_uploads_reply(wanted, page, [OWNER] * len(page.uploads)),
+    )
     assert parsed["EncodingType"] == "url"
     assert (parsed["KeyMarker"], parsed["Prefix"]) == ("a%20b", "p%20q")
     assert parsed["Uploads"][0]["Key"] == "p%20q%2B"

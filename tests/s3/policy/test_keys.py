@@ -44,7 +44,7 @@ def test_keys_of_aws_that_cannot_occur_are_accepted(key: str) -> None:
     "key",
     ["", "aws", "aws:", "aws:flavour", "s3:x-amz-flavour", "prefix", "userid", "jwt:sub",
      "ldap:user", "s3:existingobjecttag/", "aws:principaltag", "example:sub",
-     "id.example.com:flavour", "id.example.com", "holdfast:anything"],
+     "id.example.com:flavour", "id.example.com", "holdfast:anything", "s3:tlsversion"],
 )  # fmt: skip
 def test_other_keys_are_unknown(key: str) -> None:
     """S28: nobody can write a condition on something that a client could make up."""
