@@ -87,7 +87,7 @@ def _remove(given: argparse.Namespace) -> int:
     ask(given, grants.REMOVE, grants.Remove(given.bucket, kind, name, given.tenant))
     return say_done(
         given,
-        f"{given.bucket}: no grant for {kind} {name}",
+        f"{given.bucket}: not granted to {kind} {name} any more",
         bucket=given.bucket,
         kind=kind,
         name=name,

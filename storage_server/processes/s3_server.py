@@ -1,5 +1,6 @@
 """One S3 worker: a port, the services behind it, and its life."""
 
+import asyncio
 import logging
 import ssl
 from typing import Final
@@ -38,9 +39,13 @@ async def serve_s3(
         proxies = Proxies(s3.trusted_proxies, server.behind) if s3.proxy_protocol else None
         port = Port(server, listener, context, proxies)
         await port.start()
+        last_used = graph.services.last_used
+        stamping = asyncio.ensure_future(last_used.keep_writing())
         await Life(lifeline, state).live(lambda: reload_certificate(context, options.listen))
+        stamping.cancel()
         # What is in flight when a flush failed can't be acknowledged: it need not be waited for.
         await port.drain(0.5 if state.is_stopped() else options.listen.drain_s)
+        await last_used.write()
     return int(state.is_stopped() and not lifeline.is_supervised)
 
 

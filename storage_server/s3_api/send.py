@@ -168,7 +168,8 @@ async def _write_stream(
             async with asyncio.timeout(stall_s):
                 await writer.drain()
     finally:
-        transport.set_write_buffer_limits(high=high, low=low)
+        if not transport.is_closing():  # else it is nobody's any more, and refuses
+            transport.set_write_buffer_limits(high=high, low=low)
     return sent_bytes
 
 

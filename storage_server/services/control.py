@@ -124,6 +124,19 @@ class Control:
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
 
+    async def stamp(self, work: Callable[[Session], T]) -> T:
+        """Write what nobody's rights depend on (last uses): no audit row, nothing to project.
+
+        Raises:
+            ControlUnavailable: The database is out of reach; it is unknown whether it was written.
+        """
+
+        def run() -> T:
+            with self._database.session() as session:
+                return work(session)
+
+        return await self._in_sql(run)
+
     async def walk(self, take: Callable[[Sequence[Record]], Awaitable[None]]) -> None:
         """Hand over all that the database would project, in batches, from one snapshot.
 

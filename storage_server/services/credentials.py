@@ -128,6 +128,10 @@ class Authenticated(msgspec.Struct, frozen=True):
     signer: ChunkSigner | None = None
 
 
+Use = tuple[int, str, str]
+"""When (µs since 1970), for which service and in which region a key signed."""
+
+
 class Credentials:
     """Proves who sends.
 
@@ -153,6 +157,7 @@ class Credentials:
         self._keys: OrderedDict[str, Credential] = OrderedDict()
         self._holders: OrderedDict[PrincipalId, Holder] = OrderedDict()
         self._signing_keys = SigningKeys(_ENTRIES_MAX)
+        self._uses: dict[str, Use] = {}
 
     def authenticate(self, head: RequestHead, request_id: RequestId) -> Authenticated:
         """Return the proven sender of a request; nobody, for one that is not signed.
@@ -212,6 +217,8 @@ class Credentials:
             self._require_sigv2()
             post_policy.verify_v2(claim, credential.secret())
             version = _V2_NAME
+        region = "" if claim.scope is None else claim.scope.region
+        self._note_use(claim.access_key_id, (self._clock.now_us(), "s3", region))
         facts = self._facts(head, _IN_FORM, version, 0, _NOTHING_SIGNED)
         return credential.actor(
             request_id, msgspec.structs.replace(facts, headers={}, query=head.query)
@@ -261,6 +268,7 @@ class Credentials:
         key = self._signing_keys.find(claim.scope, credential.version, credential.secret)
         now_us = self._clock.now_us()
         sigv4.verify(claim, head, key, now_us, options)
+        self._note_use(claim.scope.access_key_id, (now_us, claim.scope.service, claim.scope.region))
         signer = ChunkSigner(claim, key) if claim.payload.startswith("STREAMING-AWS4") else None
         place = _IN_HEADER
         if claim.is_presigned:
@@ -285,12 +293,29 @@ class Credentials:
         is_query = kind is AuthenticationKind.V2_QUERY
         claim = sigv2.parse_query(head) if is_query else sigv2.parse_header(head)
         credential = self.require(claim.access_key_id, claim.session_token)
-        sigv2.verify(claim, head, credential.secret(), self._clock.now_us())
+        now_us = self._clock.now_us()
+        sigv2.verify(claim, head, credential.secret(), now_us)
+        self._note_use(claim.access_key_id, (now_us, "s3", ""))
         # A presigned request of this version says when it ends and not when it was signed.
         signed_at_us = 0 if is_query else claim.at_s * 1_000_000
         place = _IN_QUERY if is_query else _IN_HEADER
         facts = self._facts(head, place, _V2_NAME, signed_at_us, _V2_SIGNED)
         return Authenticated(credential.actor(request_id, facts), head)
+
+    def take_uses(self) -> dict[str, Use]:
+        """Return when keys were last proven, since this was last asked."""
+        uses, self._uses = self._uses, {}
+        return uses
+
+    def give_back_uses(self, uses: dict[str, Use]) -> None:
+        """Keep uses that could not be written down; later ones of the same key win."""
+        for access_key_id, use in uses.items():
+            if access_key_id not in self._uses:
+                self._note_use(access_key_id, use)
+
+    def _note_use(self, access_key_id: str, use: Use) -> None:
+        if access_key_id in self._uses or len(self._uses) < _ENTRIES_MAX:
+            self._uses[access_key_id] = use
 
     def _facts(
         self,

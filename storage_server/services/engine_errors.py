@@ -27,6 +27,13 @@ def _condition_failed(error: engine.ConditionFailed, _: Details) -> s3.S3Error:
     return s3.PreconditionFailed(Condition=error.condition)
 
 
+def _quota_exceeded(error: engine.UsageLimitReached, _: Details) -> s3.S3Error:
+    whose = {"bucket": "bucket", "tenant": "bucket's tenant", "user": "bucket's owner"}
+    return s3.QuotaExceeded(
+        f"The write would exceed the storage quota of the {whose.get(error.scope, error.scope)}."
+    )
+
+
 def _unwritable(_error: engine.EngineError, _: Details) -> s3.S3Error:
     return s3.ServiceUnavailable(
         "Nothing can be written now: the disk failed to take what was written. Reading works."
@@ -51,7 +58,7 @@ _ANSWERS: dict[type[engine.EngineError], Callable[..., s3.S3Error]] = {
     engine.PartTooSmall: _part_too_small,
     engine.ConditionFailed: _condition_failed,
     engine.VersioningForbids: _key(s3.NotImplementedByServer),
-    engine.UsageLimitReached: _key(s3.QuotaExceeded),
+    engine.UsageLimitReached: _quota_exceeded,
     engine.ObjectTooLarge: _key(s3.EntityTooLarge),
     engine.OutOfSpace: _key(s3.InsufficientStorage),
     engine.Stopped: _unwritable,

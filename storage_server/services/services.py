@@ -16,6 +16,7 @@ from storage_server.services.credentials import Credentials
 from storage_server.services.explain import ExplainService
 from storage_server.services.iam import IamService
 from storage_server.services.identity_providers import ProviderService
+from storage_server.services.last_used import LastUsed
 from storage_server.services.listings import ListingService
 from storage_server.services.lookups import LookupGuard
 from storage_server.services.multipart import MultipartService
@@ -43,6 +44,7 @@ class Services:
     batch_delete: BatchDeleteService
     object_config: ObjectConfigService
     copies: CopyService
+    last_used: LastUsed
     listings: ListingService
     multipart: MultipartService
     lookups: LookupGuard

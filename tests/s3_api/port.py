@@ -37,6 +37,7 @@ from storage_server.services.denials import DenialRing
 from storage_server.services.explain import ExplainService
 from storage_server.services.iam import IamService
 from storage_server.services.identity_providers import ProviderService
+from storage_server.services.last_used import LastUsed
 from storage_server.services.listings import ListingService
 from storage_server.services.lookups import LookupGuard
 from storage_server.services.multipart import MultipartService
@@ -106,6 +107,7 @@ def make_services(
         batch_delete=BatchDeleteService(objects, authorizer),
         object_config=ObjectConfigService(store, objects, acls),
         copies=CopyService(store, authorizer, objects, acls, offload),
+        last_used=LastUsed(control, credentials),
         listings=ListingService(store, owners),
         multipart=MultipartService(store, acls),
         lookups=LookupGuard(clock, per_minute=options.failed_lookups_per_minute),

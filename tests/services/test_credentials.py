@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from storage_server.core.ids import PrincipalId, RequestId
 from storage_server.crypto.keyring import MasterSource
@@ -241,6 +242,18 @@ async def test_other_services_sign_for_themselves(desk: Desk) -> None:
         take(head, RequestId("R"), "iam", "1" * 64)
     with pytest.raises(errors.AuthorizationHeaderMalformed):
         desk.credentials.authenticate(head, RequestId("R"))
+
+
+async def test_the_use_of_a_key_is_noted_once_it_is_proven(desk: Desk) -> None:
+    """A claim that is not proven is no use of anybody's key."""
+    sent = signed(desk, "s3")
+    desk.credentials.authenticate(sent, RequestId("R"))
+    (use,) = desk.credentials.take_uses().values()
+    assert use[1:] == ("s3", "us-east-1")
+    forged = replace(sent, raw_path=sent.raw_path + "x")
+    with pytest.raises(errors.SignatureDoesNotMatch):
+        desk.credentials.authenticate(forged, RequestId("R"))
+    assert desk.credentials.take_uses() == {}
 
 
 async def test_facts_are_of_the_socket_and_the_signature(desk: Desk) -> None:

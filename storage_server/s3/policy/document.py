@@ -478,7 +478,8 @@ class _Checker:
         value, is_not = self._one_of(raw, "Principal")
         if self._kind not in _WITH_PRINCIPAL:
             if value is not None or is_not or "Principal" in raw:
-                self._fail(f"has a Principal, which has no place in a {self._kind.value} policy")
+                kind = self._kind.value
+                self._fail(f"has a Principal, which has no place in a policy of this kind ({kind})")
             return
         if value is None:
             self._fail("needs a Principal")
