@@ -233,7 +233,10 @@ async def test_r3_rows_without_space_refuse_what_grows(
                 await opened.another(f"another-{skip}")
         if not met:
             break
-        assert refused or (write, size) == ("overwrite", INLINE) or write == "bucket"
+        # What frees more than it takes gets a second chance: the mark of a copy's source, which
+        # takes its note away, and an overwritten row.
+        shrinks = (write, size) in {("overwrite", INLINE), ("copy", OWN_FILE)}
+        assert refused or shrinks or write == "bucket"
     else:
         pytest.fail("more than eight commits for one write")
     if write == "overwrite":
