@@ -1,10 +1,15 @@
 """Replies on the wire."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+
 import pytest
+from aiohttp.abc import AbstractStreamWriter
 
 from storage_server.core.ids import RequestId
 from storage_server.s3.reply import Reply
-from storage_server.s3_api.send import Heads, UnsafeHeaderError
+from storage_server.s3_api.send import Heads, UnsafeHeaderError, write_reply
 
 
 def render(reply: Reply, *, is_head: bool = False, keep_alive: bool = True) -> bytes:
@@ -48,3 +53,47 @@ def test_no_header_becomes_two(pair: tuple[str, str]) -> None:
     """Whatever slipped through above, the head stays what it is (S46)."""
     with pytest.raises(UnsafeHeaderError):
         render(Reply(headers=(pair,)))
+
+
+class _LostTransport:
+    """A connection whose client goes away after the first bytes; uvloop's then refuses all."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def write(self, view: bytes) -> None:
+        self.sent += bytes(view)
+
+    def is_closing(self) -> bool:
+        return bool(self.sent)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return 1, 2
+
+    def set_write_buffer_limits(self, high: int, low: int | None = None) -> None:
+        if (
+            high and low is not None
+        ):  # the first call, which has none, comes while the client is there
+            raise RuntimeError("unable to perform operation; the handler is closed")
+
+
+class _Views:
+    """A body of one view."""
+
+    length = 3
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"abc"
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+async def test_a_client_that_goes_away_is_told_as_that_and_nothing_else() -> None:
+    """The connection's own error reaches the caller, not one of putting its limits back."""
+    transport = cast("asyncio.WriteTransport", _LostTransport())
+    writer = cast("AbstractStreamWriter", None)
+    with pytest.raises(ConnectionResetError):
+        await write_reply(
+            transport, writer, b"head", _Views(), with_body=True, stall_s=1.0, pacer=None
+        )
