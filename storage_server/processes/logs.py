@@ -131,6 +131,7 @@ def start_logging(options: LogOptions, role: str, writer: LogWriter) -> None:
     # The server's own access lines say less than ours, and its errors repeat the pipeline's.
     logging.getLogger("aiohttp.access").propagate = False
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every start
 
 
 def access_writer(options: LogOptions, writer: LogWriter) -> Callable[[bytes], None]:

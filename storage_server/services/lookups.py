@@ -1,11 +1,11 @@
 """Guessing of bucket names, slowed down: a name's existence is public, a list of them is not."""
 
-import ipaddress
 from collections import OrderedDict
 
 from storage_server.core.clock import Clock
 from storage_server.s3 import errors
 from storage_server.services.actor import Actor
+from storage_server.services.traffic import site, slow_down
 
 
 class DeniedElsewhere(errors.AccessDenied):
@@ -15,7 +15,6 @@ class DeniedElsewhere(errors.AccessDenied):
 _MISSES = (errors.NoSuchBucket, errors.BucketAlreadyExists, DeniedElsewhere)
 _ASKERS_MAX = 10_000  # remembered in one worker, some 200 bytes each; the quietest is forgotten
 _MINUTE_US = 60_000_000
-_IPV6_SITE_BITS = 64  # what one customer has at the least
 
 
 class LookupGuard:
@@ -38,7 +37,7 @@ class LookupGuard:
         if not self._per_minute or actor.is_root or not isinstance(error, _MISSES):
             return error
         tenant: bytes = b"" if actor.tenant is None else actor.tenant.tenant_id
-        asker = (tenant, _site(peer))
+        asker = (tenant, site(peer))
         now_us = self._clock.now_us()
         left, seen_us = self._left.pop(asker, (float(self._per_minute), now_us))
         regained = max(0, now_us - seen_us) * self._per_minute / _MINUTE_US
@@ -49,14 +48,4 @@ class LookupGuard:
             self._left.popitem(last=False)
         if is_within:
             return error
-        return errors.SlowDown().with_headers(("Retry-After", "1"))
-
-
-def _site(peer: str) -> str:
-    """Return an address as one asker: of IPv6 the network, which its owner may roam in."""
-    if ":" not in peer:
-        return peer
-    try:
-        return str(ipaddress.ip_network((peer, _IPV6_SITE_BITS), strict=False))
-    except ValueError:
-        return peer
+        return slow_down()
