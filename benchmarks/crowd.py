@@ -36,6 +36,8 @@ USERS: Final = 10
 KEYS: Final = 2
 _POLICY: Final = "arn:aws:iam::aws:policy/holdfast/user"
 _TENANTS_AT_ONCE: Final = 50
+_THE_INSTALLATIONS: Final = -1
+"""As stored; None would be left out of an insert of many rows."""
 _NOW_US: Final = 1_750_000_000_000_000
 
 
@@ -174,6 +176,8 @@ def _tenant_row(tenant: TenantRecord) -> dict[str, Any]:
         "name_key": tenant.name,
         "wrapped_key": tenant.wrapped_key,
         "root_key_version": tenant.root_key_version,
+        "default_public_access_block": _THE_INSTALLATIONS,
+        "default_object_ownership": _THE_INSTALLATIONS,
     }
 
 

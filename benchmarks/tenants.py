@@ -1,11 +1,13 @@
 """tenants: what 10,000 tenants of 10 users with 2 keys each cost, and 10,000 buckets.
 
-Start, memory and single requests beside those of a folder with one such tenant; and how many
-requests a disabled key still gets answered.
+Start, memory and single requests beside those of a folder with one such tenant, which sends the
+same requests to as many objects in as many buckets; and how many requests a disabled key still gets
+answered.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,7 +19,7 @@ from benchmarks.crowd import Tenant
 from benchmarks.measuring import Sample, medians, require_good, timed
 from benchmarks.report import Floor, Result
 from benchmarks.server import HOST, Server, running
-from benchmarks.signing import Keys, Signer
+from benchmarks.signing import Signer
 from benchmarks.small import BODY, CONNECTIONS
 from storage_server.services.control import By
 
@@ -26,7 +28,7 @@ _OBJECTS_FOR_ONE: Final = 100
 _BUSY: Final = 32
 """Tenants that send requests at the same time, where not all of them do."""
 _REQUESTS: Final = 2000
-"""Different requests of a kind, where there are fewer tenants."""
+"""Different requests of a kind at least, also where there are fewer tenants."""
 _KEYS_DISABLED: Final = 20
 _ASKED: Final = 32
 """Requests of a key on connections of their own, spread over two workers by the kernel."""
@@ -43,10 +45,11 @@ def measure(bench: Bench) -> Sequence[Result]:
     many, few = subfolder(bench, "many-tenants"), subfolder(bench, "one-tenant")
     tenants, one = _filled(bench, many, count), _filled(bench, few, 1)
     with running(many, bench.keys, bucket=None) as server:
-        _make_buckets(server, tenants)
+        _make_buckets(_Side(server, tenants, count))
     return [
-        *_starts(bench, many, few, count),
+        _starts(bench, many, few, count),
         *_requests(bench, many, few, tenants, one),
+        _killed(bench, many, tenants),
         _disabled(bench, many, tenants),
     ]
 
@@ -60,35 +63,41 @@ def _filled(bench: Bench, folder: Path, count: int) -> list[Tenant]:
 # --- Requests as the tenants send them -------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Who asks whom: tenants in turn, each in a bucket of its own, or one of them in all."""
+
+    server: Server
+    tenants: Sequence[Tenant]
+    buckets: int
+
+
 def _bucket(number: int) -> str:
     return f"bucket-{number:05}"
 
 
-def _signers(server: Server, keys: Sequence[Keys]) -> list[Signer]:
-    return [Signer(one, f"{HOST}:{server.port}") for one in keys]
+def _signers(side: _Side, which: int) -> list[Signer]:
+    """Return those of one key of each tenant's first user, to whom its buckets belong."""
+    host = f"{HOST}:{side.server.port}"
+    return [Signer(tenant.keys[which], host) for tenant in side.tenants]
 
 
-def _owners(tenants: Sequence[Tenant], which: int) -> list[Keys]:
-    """Return one key of each tenant's first user, to whom its bucket belongs."""
-    return [tenant.keys[which] for tenant in tenants]
-
-
-def _make_buckets(server: Server, tenants: Sequence[Tenant]) -> None:
-    """Give each tenant a bucket."""
-    signers = _signers(server, _owners(tenants, 0))
+def _make_buckets(side: _Side) -> None:
+    """Share out the buckets among the tenants."""
+    signers = _signers(side, 0)
     requests = [
-        signer.head("PUT", f"/{_bucket(at)}", length=0) for at, signer in enumerate(signers)
+        signers[at % len(signers)].head("PUT", f"/{_bucket(at)}", length=0)
+        for at in range(side.buckets)
     ]
-    require_good(load.run(server.port, requests, connections=CONNECTIONS))
+    require_good(load.run(side.server.port, requests, connections=CONNECTIONS))
 
 
-def _sent(server: Server, tenants: Sequence[Tenant], turn: int) -> Mapping[str, list[bytes]]:
-    """Return requests of each kind, the tenants' in turns; what is read is put first."""
-    signers = _signers(server, _owners(tenants, turn % crowd.KEYS))
-    count = len(signers)
+def _sent(side: _Side, objects: int, turn: int) -> Mapping[str, list[bytes]]:
+    """Return requests of each kind for so many objects, the tenants' in turns; puts come first."""
+    signers = _signers(side, turn % crowd.KEYS)
     asked = [
-        (signers[at % count], f"/{_bucket(at % count)}/object-{at // count}")
-        for at in range(max(count, _REQUESTS))
+        (signers[at % len(signers)], f"/{_bucket(at % side.buckets)}/object-{at // side.buckets}")
+        for at in range(objects)
     ]
     return {
         "PUT 4 KiB": [signer.put_unsigned(path, BODY) for signer, path in asked],
@@ -100,21 +109,37 @@ def _sent(server: Server, tenants: Sequence[Tenant], turn: int) -> Mapping[str, 
 # --- Start -----------------------------------------------------------------------------------
 
 
-def _starts(bench: Bench, many: Path, few: Path, count: int) -> list[Result]:
+def _starts(bench: Bench, many: Path, few: Path, count: int) -> Result:
     taken: dict[Path, list[float]] = {many: [], few: []}
     for _ in range(bench.rounds):
         for folder, found in taken.items():
             with running(folder, bench.keys, bucket=None) as server:
                 found.append(server.start_s)
     one_s = median(taken[few])
-    return [
-        Result(
-            case=f"start with {count:,} tenants, {count * crowd.USERS * crowd.KEYS:,} keys",
-            limit=f"one tenant {one_s:.2f} s",
-            of_limit=one_s / median(taken[many]),
-            floors=(Floor(median(taken[many]), _START_S, "s"),),
-        )
-    ]
+    return Result(
+        case=f"start with {count:,} tenants, {count * crowd.USERS * crowd.KEYS:,} keys",
+        limit=f"one tenant {one_s:.2f} s",
+        of_limit=one_s / median(taken[many]),
+        floors=(Floor(median(taken[many]), _START_S, "s"),),
+    )
+
+
+def _killed(bench: Bench, folder: Path, tenants: Sequence[Tenant]) -> Result:
+    """Kill all processes at once while every tenant has written, and start again."""
+    found = []
+    for _ in range(bench.rounds):
+        with running(folder, bench.keys, bucket=None) as server:
+            side = _Side(server, tenants, len(tenants))
+            requests = _sent(side, len(tenants), 0)["PUT 4 KiB"]
+            require_good(load.run(server.port, requests, connections=CONNECTIONS))
+            server.kill()
+        with running(folder, bench.keys, bucket=None) as server:
+            found.append(server.start_s)
+    return Result(
+        case="start after all processes were killed",
+        note=f"each of {len(tenants):,} tenants had written",
+        floors=(Floor(median(found), _START_S, "s"),),
+    )
 
 
 # --- Single requests, and memory -------------------------------------------------------------
@@ -123,43 +148,50 @@ def _starts(bench: Bench, many: Path, few: Path, count: int) -> list[Result]:
 def _requests(
     bench: Bench, many: Path, few: Path, tenants: Sequence[Tenant], one: Sequence[Tenant]
 ) -> list[Result]:
+    count, objects = len(tenants), max(len(tenants), _REQUESTS)
     samples: dict[tuple[str, str], list[Sample]] = {}
     with (
         running(many, bench.keys, bucket=None) as server,
         running(few, bench.keys, bucket=None) as alone,
     ):
-        _make_buckets(alone, one)
+        _make_buckets(_Side(alone, one, count))
+        sides = {
+            "one": _Side(alone, one, 1),
+            "one, some buckets": _Side(alone, one, _BUSY),
+            "one, all buckets": _Side(alone, one, count),
+            "some": _Side(server, tenants[:_BUSY], _BUSY),
+            "all": _Side(server, tenants, count),
+        }
         idle_mb = server.rss_bytes() / _MB
-        _touch_all(server, tenants)
+        for side in sides.values():
+            _touch_all(side, objects)
         server.reset_peaks()
         for turn in range(bench.rounds):
-            for who, (at, asking) in {
-                "one": (alone, one),
-                "some": (server, tenants[:_BUSY]),
-                "all": (server, tenants),
-            }.items():
-                for case, requests in _sent(at, asking, turn).items():
-                    seconds = None if case.startswith("PUT") else bench.seconds
-                    run = _running(at, requests, seconds)
-                    samples.setdefault((case, who), []).append(timed(at.cpu_ns, run))
+            for who, side in sides.items():
+                for case, requests in _sent(side, objects, turn).items():
+                    run = _running(side.server, requests)
+                    samples.setdefault((case, who), []).append(timed(side.server.cpu_ns, run))
         held_mb = server.peak_rss_bytes() / _MB
         own_mb = accounting.own_bytes(server.worker_pids[0]) / _MB
-        mapped_mb = held_mb - own_mb
-    by_case = {place: medians(found) for place, found in samples.items()}
+    found = {place: medians(each) for place, each in samples.items()}
     return [
         Result(
-            case=f"memory of a worker after requests of {len(tenants):,} tenants",
+            case=f"memory of a worker after requests of {count:,} tenants",
             note=f"idle {idle_mb:.0f} MB",
             floors=(Floor(own_mb, _RSS_MB, "MB"),),
         ),
         Result(
             case="the same with the pages of files, which all workers share",
-            note=f"{mapped_mb:.0f} MB; the metadata are {_meta_mb(server):.0f} MB",
+            note=f"{held_mb - own_mb:.0f} MB; the metadata are {_meta_mb(server):.0f} MB",
             floors=(Floor(held_mb, _RSS_MB, "MB"),),
         ),
         *(
-            _compared(case, f"{told} of {len(tenants):,} tenants", by_case[case, who], by_case)
-            for who, told in (("some", f"{_BUSY}"), ("all", "each"))
+            _compared(case, told, found[case, who], found[case, like], found[case, "one"])
+            for who, like, told in (
+                ("one, all buckets", "one, all buckets", f"one tenant, {count:,} buckets"),
+                ("some", "one, some buckets", f"{_BUSY} of {count:,} tenants, a bucket each"),
+                ("all", "one, all buckets", f"each of {count:,} tenants, a bucket each"),
+            )
             for case in ("HEAD", "GET 4 KiB", "PUT 4 KiB")
         ),
     ]
@@ -169,34 +201,30 @@ def _meta_mb(server: Server) -> float:
     return (server.data_dir / "meta" / "data.mdb").stat().st_size / _MB
 
 
-def _running(
-    at: Server, requests: list[bytes], seconds: float | None
-) -> Callable[[], load.Outcome]:
-    send = partial(load.run, requests=requests, connections=CONNECTIONS, seconds=seconds)
-    return partial(send, at.port)
+def _running(at: Server, requests: list[bytes]) -> Callable[[], load.Outcome]:
+    return partial(load.run, at.port, requests, connections=CONNECTIONS)
 
 
-def _touch_all(server: Server, tenants: Sequence[Tenant]) -> None:
-    """Send a request with both keys of each tenant's first user."""
+def _touch_all(side: _Side, objects: int) -> None:
+    """Send each request once with both keys of each tenant's first user."""
     for which in range(crowd.KEYS):
-        for requests in _sent(server, tenants, which).values():
-            require_good(load.run(server.port, requests, connections=CONNECTIONS))
+        for requests in _sent(side, objects, which).values():
+            require_good(load.run(side.server.port, requests, connections=CONNECTIONS))
 
 
-def _compared(
-    case: str, note: str, found: Sample, by_case: Mapping[tuple[str, str], Sample]
-) -> Result:
-    one = by_case[case, "one"]
+def _compared(case: str, who: str, found: Sample, like: Sample, one: Sample) -> Result:
+    """Hold requests against those of one tenant in as many buckets; and tell those in one."""
+    is_one = found is like
     return Result(
         case=case,
-        note=note,
+        note=who,
         per_second=found.per_second,
         p50_us=found.p50_us,
         p99_us=found.p99_us,
         cpu_us=found.cpu_us,
-        limit=f"one tenant {one.cpu_us:.1f} µs CPU",
-        of_limit=one.cpu_us / found.cpu_us,
-        floors=(Floor(found.cpu_us / one.cpu_us, _RATIO, "x one tenant"),),
+        limit=f"one tenant: one bucket {one.cpu_us:.1f}, as many {like.cpu_us:.1f} µs CPU",
+        of_limit=(one if is_one else like).cpu_us / found.cpu_us,
+        floors=() if is_one else (Floor(found.cpu_us / like.cpu_us, _RATIO, "x one tenant"),),
     )
 
 

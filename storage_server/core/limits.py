@@ -55,6 +55,7 @@ POLICY_STATEMENTS_MAX = 400  # no document of 20 KiB can hold more complete ones
 
 # --- Engine ----------------------------------------------------------------------------------
 INLINE_BYTES_MAX = 512  # in the metadata row: beyond that twice the bytes are written
+INLINE_SPARSE_BYTES_MAX = 7 * KIB  # of tenants that write seldom: with the row in two pages of LMDB
 SEGMENT_BODY_BYTES_MAX = 1 * MIB  # appended to a segment; above it a file costs less
 SEGMENT_BYTES_MAX = 64 * MIB
 SEGMENT_STEP_BYTES = 1 * MIB
@@ -71,12 +72,15 @@ GRANT_STEP_BYTES_MAX = 64 * MIB  # one round trip to the tenant per 64 MiB writt
 GRANT_STEP_OBJECTS_MAX = 65_536
 GRANT_STEPS_MIN = 64  # a step is at most this part of a limit, so that few buckets don't hoard it
 RECALL_BUCKETS_MAX = 1024  # looked at before a write is refused; the next one looks further on
+AUDIT_EVENTS_MAX = 1_000  # of a bucket, while SQL is away: a busy day of configuration changes
+AUDIT_BUCKETS_MAX = 100_000  # buckets, deleted ones too, with such events: some 400 MiB of rows
 META_MAP_BYTES = 1 * TIB  # address space, not disk
 META_READERS_MAX = 1024
 SPACE_RESERVE_BYTES = 256 * MIB
 SPACE_BALLAST_BYTES = 256 * MIB
 
 assert INLINE_BYTES_MAX < ROW_BYTES_HOT_MAX < ROW_BYTES_MAX < COMMIT_BYTES_MAX
+assert INLINE_SPARSE_BYTES_MAX < ROW_BYTES_MAX // 4
 assert BUCKET_DOCUMENTS_BYTES_MAX < ROW_BYTES_MAX
 assert SEGMENT_BODY_BYTES_MAX <= SEGMENT_BYTES_MAX
 assert CHUNK_BYTES % 4096 == 0

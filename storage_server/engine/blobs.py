@@ -2,7 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 import msgspec
@@ -14,6 +14,7 @@ from storage_server.crypto.chunks import (
     HEADER,
     INLINE,
     TAG_BYTES,
+    BegunTag,
     ChunkCipher,
     chunks_in,
     sealed_bytes,
@@ -104,9 +105,13 @@ class BlobWriter(ABC):
             await blobs.begin(place, blob_id, stored), place, blob_id, cipher, facts
         )
 
-    @abstractmethod
     def write(self, view: bytes | bytearray | memoryview) -> None:
-        """Encrypt and append; the view may be reused when the call returns.
+        """Encrypt and append, as ``write_all`` does."""
+        self.write_all((view,))
+
+    @abstractmethod
+    def write_all(self, views: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Encrypt and append; each view may be reused when the next one is asked for.
 
         Raises:
             OutOfSpace: Nothing more will fit; abort.
@@ -202,7 +207,11 @@ class _SmallWriter(BlobWriter):
         self._partial: list[bytes] = []
         self._partial_bytes = 0
 
-    def write(self, view: bytes | bytearray | memoryview) -> None:
+    def write_all(self, views: Iterable[bytes | bytearray | memoryview]) -> None:
+        for view in views:
+            self._take(view)
+
+    def _take(self, view: bytes | bytearray | memoryview) -> None:
         self.blob_bytes += len(view)
         if self.blob_bytes > SEGMENT_BODY_BYTES_MAX:
             raise ValueError("the blob is longer than it was said to be")
@@ -251,12 +260,13 @@ class _SmallWriter(BlobWriter):
 
 
 class _LargeWriter(BlobWriter):
-    """A file of its own: header, chunks, tags, padding, closing block, in writes of 1 MiB.
+    """A file of its own: header, chunks, tags, padding, closing block, in writes of up to 1 MiB.
 
-    The buffer holds a page for the header and 16 chunks behind it. The header is empty until the
-    blob is finished, so an unfinished file never looks like a blob. Plain bytes are encrypted
-    straight into it, and it goes to the sink when it is full and more comes: only then is it known
-    that its last chunk is not the blob's.
+    Plain bytes are encrypted straight into a buffer, a page for the header and 16 chunks behind
+    it, and its whole chunks go to the sink; what is left keeps no buffer, for a client may stall
+    here. The header is empty until the blob is finished, so an unfinished file never looks like
+    one. Whether a chunk is the blob's last is in its tag, so the newest whole chunk has its tag
+    begun, and ended when it is known.
     """
 
     def __init__(
@@ -264,75 +274,96 @@ class _LargeWriter(BlobWriter):
     ) -> None:
         super().__init__(sink, place, blob_id, cipher, facts)
         self._tags: list[bytes] = []
-        self._index = 0
-        self._start = 0  # of what the next write to the sink sends: 0 while the header waits
-        self._filled = HEADER_BYTES
-        self._buffer: memoryview | None = _WRITE_BUFFERS.take()
-        self._buffer[:HEADER_BYTES] = bytes(HEADER_BYTES)
+        self._begun: BegunTag | None = None  # the newest whole chunk's tag
+        self._rest = b""  # ciphertext of a chunk that is not whole yet
+        self._is_sent = False
 
-    def write(self, view: bytes | bytearray | memoryview) -> None:
-        buffer = self._held()
-        plain = memoryview(view)
-        self.blob_bytes += len(plain)
-        while plain:
-            if self._filled == len(buffer):
-                self._tag_chunks(last=False)
-                self._send()
-            taken = min(len(buffer) - self._filled, len(plain))
-            self._stream.update_into(plain[:taken], buffer[self._filled : self._filled + taken])
-            self._filled += taken
-            plain = plain[taken:]
+    def write_all(self, views: Iterable[bytes | bytearray | memoryview]) -> None:
+        buffer = _WRITE_BUFFERS.take()
+        try:
+            filled, whole = self._refill(buffer), HEADER_BYTES
+            for view in views:
+                plain = memoryview(view)
+                self.blob_bytes += len(plain)
+                while plain:
+                    if filled == len(buffer):
+                        self._send(buffer)
+                        filled = whole = HEADER_BYTES
+                    taken = min(len(buffer) - filled, len(plain))
+                    self._stream.update_into(plain[:taken], buffer[filled : filled + taken])
+                    filled += taken
+                    plain = plain[taken:]
+                    whole = self._tag_whole(buffer, whole, filled)  # what is still in the cache
+            self._rest = bytes(buffer[whole:filled])
+            if whole > HEADER_BYTES:
+                self._send(buffer[:whole])
+        finally:
+            _WRITE_BUFFERS.give(buffer)
 
     def finish(self, wrapped_key: bytes, recovery_sealed: bytes) -> tuple[Ref, int]:
         header = self._header(wrapped_key, recovery_sealed, own_file=True)
-        page = self._held()[:HEADER_BYTES]
-        page[:] = header.ljust(HEADER_BYTES, b"\0")
-        is_sent = self._start > 0
-        self._tag_chunks(last=True)
+        is_last = not self._rest and self.blob_bytes > 0
+        self._end_tag(last=is_last)
+        if not is_last:
+            self._tags.append(self._cipher.tag(len(self._tags), self._rest, last=True))
         tags = b"".join(self._tags)
         used = HEADER_BYTES + self.blob_bytes + len(tags) + CLOSING_BYTES
         core = closing_core(self.blob_bytes, len(tags) // TAG_BYTES)
-        tag = self._cipher.tag(0, core, last=True, what=CLOSING)
-        for piece in (tags, bytes(-used % PAGE_BYTES), closing_block(core, tag)):
-            self._copy(memoryview(piece))
-        self._send()
-        if is_sent:
-            self._sink.patch(0, page)
-        ref = self._sink.finish()
-        self._let_go()
-        return ref, self.blob_bytes
+        closing = closing_block(core, self._cipher.tag(0, core, last=True, what=CLOSING))
+        buffer = _WRITE_BUFFERS.take()
+        try:
+            page = buffer[:HEADER_BYTES]
+            page[:] = header.ljust(HEADER_BYTES, b"\0")
+            was_sent = self._is_sent
+            self._send_end(buffer, (self._rest, tags, bytes(-used % PAGE_BYTES), closing))
+            if was_sent:
+                self._sink.patch(0, page)
+        finally:
+            _WRITE_BUFFERS.give(buffer)
+        return self._sink.finish(), self.blob_bytes
 
     def abort(self) -> None:
         self._sink.abort()
-        self._let_go()
+        self._rest = b""
 
-    def _tag_chunks(self, *, last: bool) -> None:
-        body = self._held()[HEADER_BYTES : self._filled]
-        self._tags.append(self._cipher.tags_of(self._index, body, last=last))
-        self._index += chunks_in(len(body))
+    def _refill(self, buffer: memoryview) -> int:
+        """Begin a buffer with what was left of the one before; return how far it is filled."""
+        if not self._is_sent:
+            buffer[:HEADER_BYTES] = bytes(HEADER_BYTES)
+        filled = HEADER_BYTES + len(self._rest)
+        buffer[HEADER_BYTES:filled] = self._rest
+        return filled
 
-    def _copy(self, piece: memoryview) -> None:
-        buffer = self._held()
-        while piece:
-            if self._filled == len(buffer):
-                self._send()
-            taken = min(len(buffer) - self._filled, len(piece))
-            buffer[self._filled : self._filled + taken] = piece[:taken]
-            self._filled += taken
-            piece = piece[taken:]
+    def _tag_whole(self, buffer: memoryview, start: int, stop: int) -> int:
+        """Tag the whole chunks of a stretch; return where the last of them ends."""
+        while start + CHUNK_BYTES <= stop:
+            self._end_tag(last=False)
+            self._begun = self._cipher.begin_tag(buffer[start : start + CHUNK_BYTES])
+            start += CHUNK_BYTES
+        return start
 
-    def _send(self) -> None:
-        self._sink.write(self._held()[self._start : self._filled])
-        self._start = self._filled = HEADER_BYTES
+    def _end_tag(self, *, last: bool) -> None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self._tags.append(self._cipher.end_tag(begun, len(self._tags), last=last))
 
-    def _held(self) -> memoryview:
-        assert self._buffer is not None, "the blob is finished or aborted"
-        return self._buffer
+    def _send_end(self, buffer: memoryview, pieces: Iterable[bytes]) -> None:
+        filled = HEADER_BYTES
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                if filled == len(buffer):
+                    self._send(buffer)
+                    filled = HEADER_BYTES
+                taken = min(len(buffer) - filled, len(rest))
+                buffer[filled : filled + taken] = rest[:taken]
+                filled += taken
+                rest = rest[taken:]
+        self._send(buffer[:filled])
 
-    def _let_go(self) -> None:
-        buffer, self._buffer = self._buffer, None
-        if buffer is not None:
-            _WRITE_BUFFERS.give(buffer)
+    def _send(self, buffer: memoryview) -> None:
+        self._sink.write(buffer[HEADER_BYTES if self._is_sent else 0 :])
+        self._is_sent = True
 
 
 # --- Reading ----------------------------------------------------------------------------------

@@ -155,8 +155,9 @@ class BlobStore(Protocol):
         """Read stored bytes in order, in views of ``buffer_bytes`` (the last one may be shorter).
 
         When this returns, the descriptor is open (and held to the end) and the first view is
-        filled. ``work(position, view)`` is called on each view in the reading thread, one ahead
-        of the consumer, and may change the bytes; ``position`` counts from ``offset``.
+        filled. ``work(position, piece)`` is called in the reading thread on each view, whole or
+        in pieces of whole chunks' lengths, one view ahead of the consumer; it may change the
+        bytes. ``position`` counts from ``offset``.
 
         Raises:
             BlobGone: There is no such blob any more.

@@ -1,12 +1,13 @@
 """Bodies on their way in and out: where bytes go by their size, under which keys, and back.
 
-Up to 512 bytes lie in the row, up to 1 MiB in a segment, more in a file of its own that an intent
-announces before its first byte. A body's bytes are durable before the commit that makes them
-visible; a crash in between leaves an intent (swept) or dead bytes in a segment (compacted).
+Up to 512 bytes lie in the row (7 KiB of tenants that write seldom), up to 1 MiB in a segment, more
+in a file of its own that an intent announces before its first byte. A body's bytes are durable
+before the commit that makes them visible; a crash in between leaves an intent (swept) or dead bytes
+in a segment (compacted).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -46,6 +47,7 @@ from storage_server.engine.records import (
     PartRecord,
 )
 from storage_server.engine.space import SpaceGuard
+from storage_server.engine.sparse import Sparse
 
 RECOVERY_BYTES_MAX: Final = 3_600
 """What a header of 4 KiB leaves; a longer record goes without the user's metadata."""
@@ -74,6 +76,15 @@ class Recovery(msgspec.Struct, frozen=True, array_like=True):
 _unpack_recovery = msgspec.msgpack.Decoder(Recovery).decode
 
 
+class Purpose(msgspec.Struct, frozen=True, gc=False):
+    """What a body is of: the object of a key, or a part of an upload."""
+
+    key: bytes
+    kind: str = "object"
+    upload_id: str = ""
+    part_number: int = 0
+
+
 class Finished(msgspec.Struct, frozen=True):
     """A body that is written but not committed."""
 
@@ -84,7 +95,10 @@ class Finished(msgspec.Struct, frozen=True):
     stage: "Stage | None"
 
     async def give_back(self) -> None:
-        """Remove what was written: the commit that should have used it was refused."""
+        """Remove what was written: the commit that should have used it was refused.
+
+        A body without a stage is given back by ``Bodies.give_back``.
+        """
         if self.stage is not None:
             await self.stage.give_back(self)
 
@@ -99,32 +113,17 @@ class Stage:
         "_bucket",
         "_held",
         "_intent_key",
-        "_key",
-        "_kind",
-        "_part_number",
         "_pieces",
-        "_upload_id",
+        "_purpose",
         "_wrapped_key",
         "_writer",
     )
 
-    def __init__(
-        self,
-        bodies: "Bodies",
-        bucket: BucketRecord,
-        key: bytes,
-        *,
-        kind: str,
-        upload_id: str,
-        part_number: int,
-    ) -> None:
+    def __init__(self, bodies: "Bodies", bucket: BucketRecord, purpose: "Purpose") -> None:
         """Begin with nothing written."""
         self._bodies = bodies
         self._bucket = bucket
-        self._key = key
-        self._kind = kind
-        self._upload_id = upload_id
-        self._part_number = part_number
+        self._purpose = purpose
         self._blob_id = new_blob_id()
         self._blob_key = random_bytes(32)
         self._wrapped_key = b""
@@ -153,14 +152,35 @@ class Stage:
         self._bodies.space.require(len(view))
         await self._bodies.in_lane(self._writer.write, view)
 
+    async def write_all(self, views: Iterable[memoryview], bytes_max: int) -> None:
+        """Take plain bytes, no more than ``bytes_max``; a thread goes through the views.
+
+        What is done to a view before it is handed out finds it, and leaves it, in the cache of
+        the processor that encrypts it.
+
+        Raises:
+            OutOfSpace: The disk is full; abort. So it is after whatever the views raise.
+        """
+        writer, in_lane = self._writer, self._bodies.in_lane
+        if writer is not None:
+            self._bodies.space.require(bytes_max)
+            await in_lane(writer.write_all, views)
+            self._held = writer.blob_bytes
+            return
+        pieces = await in_lane(_copied, views)
+        self._pieces += pieces
+        self._held += sum(map(len, pieces))
+        if self._held > limits.SEGMENT_BODY_BYTES_MAX:
+            await self.open_file(None)
+
     async def open_file(self, size_hint: int | None) -> None:
         """Go over to a file of its own: announce it durably, then write what is held."""
         bodies = self._bodies
         self._intent_key = await bodies.announce(self._bucket, self._blob_id)
         self._writer = await self._open_writer(size_hint)
         pieces, self._pieces = self._pieces, []
-        for piece in pieces:
-            await bodies.in_lane(self._writer.write, piece)
+        if pieces:
+            await bodies.in_lane(self._writer.write_all, pieces)
 
     async def finish(self, new: NewObject, facts: BodyFacts) -> Finished:
         """Write the rest and say where the body is; it is not durable before its commit.
@@ -168,41 +188,24 @@ class Stage:
         Raises:
             OutOfSpace: The disk is full; everything written was removed.
         """
-        bodies = self._bodies
-        writer = self._writer
-        if self._held == 0 and writer is None:
-            return Finished(Body(), 0, (), None, None)
-        if self._held <= limits.INLINE_BYTES_MAX and self._kind == "object" and writer is None:
-            return Finished(self._inline(), self._held, (), None, None)
+        bodies, writer, purpose = self._bodies, self._writer, self._purpose
+        if writer is None and self._held <= limits.CHUNK_BYTES:
+            pieces, self._pieces = self._pieces, []
+            plain = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return bodies.store(self._bucket, purpose, plain, new, facts, self)
         try:
             recovery = bodies.keyholder.seal_recovery(
-                self._bucket, self._blob_id, self._recovery(new, facts)
+                self._bucket, self._blob_id, _packed_recovery(purpose, new, facts)
             )
             if writer is not None:
                 ref, plain_bytes = await bodies.in_lane(writer.finish, self._wrapped_key, recovery)
-            elif self._held <= limits.CHUNK_BYTES:
-                ref, plain_bytes = self._write_chunk(recovery), self._held
             else:
                 self._writer = await self._open_writer(self._held)
                 ref, plain_bytes = await bodies.in_lane(self._write_all, recovery)
         except EngineError:
             await self.abort()
             raise
-        extent = Extent(
-            blob_id=ref.blob_id,
-            target=ref.target,
-            container=ref.container,
-            offset=ref.offset,
-            stored_bytes=ref.stored_bytes,
-            blob_bytes=plain_bytes,
-            blob_offset=0,
-            length=plain_bytes,
-            algorithm=ALGORITHM_CTR_BLAKE3,
-            chunk_log2=CHUNK_LOG2,
-        )
-        body = Body(
-            extents=(extent,), wrapped_key=self._wrapped_key, key_version=self._bucket.key_version
-        )
+        body = _of_one_blob(ref, plain_bytes, self._wrapped_key, self._bucket.key_version)
         return Finished(body, plain_bytes, (ref,), self._intent_key, self)
 
     async def abort(self) -> None:
@@ -216,11 +219,7 @@ class Stage:
     async def give_back(self, finished: Finished) -> None:
         """Remove a finished body whose commit was refused; in a segment, call it dead."""
         self._writer = None
-        for ref in finished.refs:
-            await self._bodies.blobs.delete(self._bodies.place(self._bucket), ref)
-        if self._intent_key is None:
-            await self._bodies.call_dead(self._bucket.tenant_id, finished.refs)
-            return
+        await self._bodies.give_back(self._bucket, finished.refs, in_segment=not self._intent_key)
         await self._drop_intent()
 
     async def _drop_intent(self) -> None:
@@ -232,56 +231,15 @@ class Stage:
         bodies, bucket = self._bodies, self._bucket
         self._wrapped_key = bodies.keyholder.wrap(bucket, self._blob_id, self._blob_key)
         return await bodies.open_writer(
-            bucket, self._blob_id, self._blob_key, size_hint=size_hint, kind=self._kind
-        )
-
-    def _write_chunk(self, recovery: bytes) -> Ref:
-        pieces, self._pieces = self._pieces, []
-        bodies, bucket = self._bodies, self._bucket
-        self._wrapped_key = bodies.keyholder.wrap(bucket, self._blob_id, self._blob_key)
-        return bodies.write_entry(
-            bucket,
-            self._blob_id,
-            self._blob_key,
-            pieces[0] if len(pieces) == 1 else b"".join(pieces),
-            kind=self._kind,
-            wrapped_key=self._wrapped_key,
-            recovery_sealed=recovery,
+            bucket, self._blob_id, self._blob_key, size_hint=size_hint, kind=self._purpose.kind
         )
 
     def _write_all(self, recovery: bytes) -> tuple[Ref, int]:
         writer = self._writer
         assert writer is not None
-        for piece in self._pieces:
-            writer.write(piece)
+        writer.write_all(self._pieces)
         self._pieces = []
         return writer.finish(self._wrapped_key, recovery)
-
-    def _inline(self) -> Body:
-        plain = b"".join(self._pieces)
-        return Body(
-            inline=Inline(
-                self._blob_id, blob_format.seal_inline(self._blob_key, self._blob_id, plain)
-            ),
-            wrapped_key=self._bodies.keyholder.wrap(self._bucket, self._blob_id, self._blob_key),
-            key_version=self._bucket.key_version,
-        )
-
-    def _recovery(self, new: NewObject, facts: BodyFacts) -> bytes:
-        recovery = Recovery(
-            self._key,
-            self._upload_id,
-            self._part_number,
-            new.writer.request_id,
-            dict(new.headers).get("content-type", ""),
-            new.user_metadata,
-            facts.etag,
-            facts.checksum,
-        )
-        packed = _pack(recovery)
-        if len(packed) > RECOVERY_BYTES_MAX:
-            packed = _pack(replace(recovery, user_metadata=()))
-        return packed
 
 
 class BodyReader:
@@ -353,6 +311,7 @@ class Bodies:
     ) -> None:
         """Write as one incarnation; ``lanes`` are the threads for what blocks."""
         self.space = space
+        self.sparse = Sparse()
         self.blobs = blobs
         self.keyholder = keyholder
         self.manifests = manifests
@@ -382,7 +341,7 @@ class Bodies:
             OutOfSpace: The disk would go below its reserve.
         """
         self.space.require(size_hint or 0)
-        stage = Stage(self, bucket, key, kind=kind, upload_id=upload_id, part_number=part_number)
+        stage = Stage(self, bucket, Purpose(key, kind, upload_id, part_number))
         if size_hint is not None and size_hint > limits.SEGMENT_BODY_BYTES_MAX:
             await stage.open_file(size_hint)
         return stage
@@ -396,27 +355,40 @@ class Bodies:
             BlobGone: The bytes are not there any more.
             Damaged: They do not verify.
         """
+        now = self.open_now(bucket, body, offset, length)
+        if now is not None:
+            return now
+        assert body is not None
+        if length > READ_AT_ONCE_BYTES_MAX:
+            return await BodyReader.begin(length, self._spans(bucket, body, offset, length))
+        pieces = [bytes(view) async for view in self._spans(bucket, body, offset, length)]
+        return BodyReader(length, b"".join(pieces))
+
+    def open_now(
+        self, bucket: BucketRecord, body: Body | None, offset: int, length: int
+    ) -> BodyReader | None:
+        """Do what ``open`` does if it need not wait; None when it must.
+
+        Raises:
+            BlobGone, Damaged: As ``open``.
+        """
         if length == 0 or body is None:
             return BodyReader(0, b"")
         if body.inline is not None:
             return BodyReader(length, self._open_inline(bucket, body, offset, length))
-        if length > READ_AT_ONCE_BYTES_MAX:
-            return await BodyReader.begin(length, self._spans(bucket, body, offset, length))
-        if len(body.extents) == 1:
-            extent = body.extents[0]
-            whole = blob_format.read_range_now(
-                self.blobs,
-                self.place(bucket),
-                ref_of(extent),
-                self.extent_key(bucket, body, extent),
-                extent.blob_bytes,
-                extent.blob_offset + offset,
-                length,
-            )
-            if not isinstance(whole, Later):
-                return BodyReader(length, whole)
-        pieces = [bytes(view) async for view in self._spans(bucket, body, offset, length)]
-        return BodyReader(length, b"".join(pieces))
+        if length > READ_AT_ONCE_BYTES_MAX or len(body.extents) != 1:
+            return None
+        extent = body.extents[0]
+        whole = blob_format.read_range_now(
+            self.blobs,
+            self.place(bucket),
+            ref_of(extent),
+            self.extent_key(bucket, body, extent),
+            extent.blob_bytes,
+            extent.blob_offset + offset,
+            length,
+        )
+        return None if isinstance(whole, Later) else BodyReader(length, whole)
 
     async def parts_of(
         self, bucket: BucketRecord, detail: Detail, offset: int
@@ -576,35 +548,74 @@ class Bodies:
             created_us=self._clock.now_us(),
         )
 
-    def write_entry(
+    def store(
         self,
         bucket: BucketRecord,
-        blob_id: BlobId,
-        blob_key: bytes,
+        purpose: Purpose,
         plain: bytes,
-        *,
-        kind: str,
-        wrapped_key: bytes,
-        recovery_sealed: bytes,
-    ) -> Ref:
-        """Write a blob of up to one chunk into a segment."""
-        return blob_format.write_entry(
+        new: NewObject,
+        facts: BodyFacts,
+        stage: Stage | None = None,
+    ) -> Finished:
+        """Put a body of up to one chunk, all of which is here, into its row or into a segment.
+
+        Nothing blocks, and nothing is durable before its commit. ``stage`` is whose it was.
+
+        Raises:
+            Damaged: The bucket's key can't be had.
+        """
+        size_bytes = len(plain)
+        if not size_bytes:
+            return Finished(Body(), 0, (), None, None)
+        blob_id, blob_key = new_blob_id(), random_bytes(32)
+        wrapped_key = self.keyholder.wrap(bucket, blob_id, blob_key)
+        if purpose.kind == "object" and self._belongs_inline(bucket.tenant_id, size_bytes):
+            inline = Inline(blob_id, blob_format.seal_inline(blob_key, blob_id, plain))
+            body = Body(inline, wrapped_key=wrapped_key, key_version=bucket.key_version)
+            return Finished(body, size_bytes, (), None, None)
+        ref = blob_format.write_entry(
             self.blobs,
             self.place(bucket),
             blob_id,
             blob_key,
             plain,
-            kind=kind,
+            kind=purpose.kind,
             incarnation=self._incarnation,
             key_version=bucket.key_version,
             created_us=self._clock.now_us(),
             wrapped_key=wrapped_key,
-            recovery_sealed=recovery_sealed,
+            recovery_sealed=self.keyholder.seal_recovery(
+                bucket, blob_id, _packed_recovery(purpose, new, facts)
+            ),
         )
+        body = _of_one_blob(ref, size_bytes, wrapped_key, bucket.key_version)
+        return Finished(body, size_bytes, (ref,), None, stage)
+
+    async def give_back(
+        self, bucket: BucketRecord, refs: Sequence[Ref], *, in_segment: bool = True
+    ) -> None:
+        """Remove blobs whose commit was refused; in a segment, call them dead."""
+        for ref in refs:
+            await self.blobs.delete(self.place(bucket), ref)
+        if in_segment:
+            await self.call_dead(bucket.tenant_id, refs)
+
+    def _belongs_inline(self, tenant_id: TenantId, size_bytes: int) -> bool:
+        if size_bytes <= limits.INLINE_BYTES_MAX:
+            return True
+        return size_bytes <= limits.INLINE_SPARSE_BYTES_MAX and self.sparse.comes(tenant_id)
 
     async def in_lane(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Run blocking work in a lane."""
-        return await asyncio.get_running_loop().run_in_executor(self._lanes, work, *arguments)
+        """Run blocking work in a lane. Whoever is cancelled waits for its end nevertheless.
+
+        He would close the file that the work writes to, and another may get its descriptor.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._lanes, work, *arguments)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait((running,))
+            raise
 
     async def _spans(
         self, bucket: BucketRecord, body: Body, offset: int, length: int
@@ -690,6 +701,43 @@ class Bodies:
             return key.unwrap(extent.wrapped_key, part_context(manifest_name(body), extent.blob_id))
         except WrongKey as error:
             raise Damaged("a part's wrapped key does not open") from error
+
+
+def _of_one_blob(ref: Ref, plain_bytes: int, wrapped_key: bytes, key_version: int) -> Body:
+    extent = Extent(
+        ref.blob_id,
+        ref.target,
+        ref.container,
+        ref.offset,
+        ref.stored_bytes,
+        plain_bytes,
+        0,
+        plain_bytes,
+        ALGORITHM_CTR_BLAKE3,
+        CHUNK_LOG2,
+    )
+    return Body(None, (extent,), None, wrapped_key, key_version)
+
+
+def _packed_recovery(purpose: Purpose, new: NewObject, facts: BodyFacts) -> bytes:
+    recovery = Recovery(
+        purpose.key,
+        purpose.upload_id,
+        purpose.part_number,
+        new.writer.request_id,
+        dict(new.headers).get("Content-Type", ""),
+        new.user_metadata,
+        facts.etag,
+        facts.checksum,
+    )
+    packed = _pack(recovery)
+    if len(packed) > RECOVERY_BYTES_MAX:
+        packed = _pack(replace(recovery, user_metadata=()))
+    return packed
+
+
+def _copied(views: Iterable[memoryview]) -> list[bytes]:
+    return [bytes(view) for view in views]
 
 
 def parse_recovery(plain: bytes) -> Recovery:

@@ -27,6 +27,7 @@ from storage_server.engine.inside import Inside
 from storage_server.engine.metastore import Tx, View, Writes, bucket_part, tenant_part
 from storage_server.engine.records import (
     Allowance,
+    AuditEvent,
     Body,
     BucketRecord,
     Due,
@@ -61,6 +62,8 @@ _KNOWN: Final = frozenset(
         rows.DUE,
         rows.MOVED,
         rows.ALLOWANCE,
+        rows.AUDITED,
+        rows.AUDITED_COUNT,
     )
 )
 
@@ -442,6 +445,8 @@ class BucketCheck:
             (rows.MOVED, codec.decode_moved),
             (rows.HISTORY, codec.decode_version),
             (rows.OUTBOX, lambda row_key, row: codec.decode_record(Event, row_key, row)),
+            (rows.AUDITED, lambda row_key, row: codec.decode_record(AuditEvent, row_key, row)),
+            (rows.AUDITED_COUNT, codec.decode_number),
         )
         for family, decode in checks:
             async for page in self._pages(family):

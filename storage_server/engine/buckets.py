@@ -13,7 +13,15 @@ from msgspec.structs import replace
 
 from storage_server.core import limits
 from storage_server.core.ids import BucketId, CanonicalId, IncarnationId, TenantId, new_bucket_id
-from storage_server.engine import bucket_counts, codec, configuration, keys, rows, usage
+from storage_server.engine import (
+    audit_outbox,
+    bucket_counts,
+    codec,
+    configuration,
+    keys,
+    rows,
+    usage,
+)
 from storage_server.engine.bucket_counts import BucketRoom
 from storage_server.engine.committer import Committer
 from storage_server.engine.errors import (
@@ -39,6 +47,7 @@ from storage_server.engine.metastore import (
     bucket_part,
 )
 from storage_server.engine.records import (
+    AuditEvent,
     BucketRecord,
     BucketState,
     NameRecord,
@@ -161,10 +170,12 @@ class Buckets:
         tags: Pairs = (),
         documents: Mapping[str, bytes] = _NO_DOCUMENTS,
         room: BucketRoom = _NO_LIMITS,
+        note: Callable[[BucketRecord], AuditEvent] | None = None,
     ) -> BucketRecord:
-        """Create a bucket under a free name.
+        """Create a bucket under a free name; ``note`` says what the audit is told of it.
 
         Raises:
+            AuditFull: Too much waits for the audit.
             BucketLimitReached: The tenant or the owner has as many as ``room`` allows.
             BucketExists: The name is taken, or being created or deleted.
             OutOfSpace: There is no room for its rows; the name is free again.
@@ -188,42 +199,56 @@ class Buckets:
         )
         try:
             await self._meta.create(bucket_part(bucket_id))
-            await self._committer.commit(bucket_part(bucket_id), Tx([], _first_rows(record)))
+            event = None if note is None else note(record)
+            await self._committer.commit(bucket_part(bucket_id), Tx([], _first_rows(record, event)))
         except (FlushFailed, Stopped):
             raise  # it is unknown what was written: recovery finds out
         except EngineError:
             await self.withdraw(name, tenant.tenant_id, bucket_id)
             raise
         # Its first growth would look at the limits above it; at the same time, that costs nothing.
-        _, record = await asyncio.gather(self.publish(name, bucket_id), self._grants.cover(record))
+        _, record, _ = await asyncio.gather(
+            self.publish(name, bucket_id), self._grants.cover(record), self._mark(record, event)
+        )
         return record
 
     async def update(
-        self, bucket: BucketRecord, change: Callable[[BucketRecord, Usage], BucketRecord]
+        self,
+        bucket: BucketRecord,
+        change: Callable[[BucketRecord, Usage], BucketRecord],
+        note: Callable[[BucketRecord, BucketRecord], AuditEvent] | None = None,
     ) -> BucketRecord:
         """Replace the configuration by what ``change`` makes of it; its revision moves.
 
-        ``change`` is pure and refuses by raising an EngineError.
+        ``change`` is pure and refuses by raising an EngineError. ``note`` says what the audit is
+        told of the bucket before and after; it is written in the same commit.
 
         Raises:
             BucketMissing: The bucket is gone.
+            AuditFull: Too much waits for the audit.
         """
 
         def decide(view: View) -> Writes:
             before = configuration.configuration_of(view, bucket)
             after = replace(change(before, usage.read(view)), revision=before.revision + 1)
             row = codec.encode_record(rows.CONFIGURATION, after, view.seq, view.time_us)
-            return Writes([(rows.CONFIGURATION, row)], (), after)
+            told = [] if note is None else audit_outbox.told(view, note(before, after))
+            return Writes([(rows.CONFIGURATION, row), *told], (), after)
 
         done = await self._committer.commit(
             bucket_part(bucket.bucket_id),
             Tx([rows.CONFIGURATION, rows.COUNTERS], decide, bucket.generation),
         )
+        await self._mark(bucket, note)
         assert isinstance(done.result, BucketRecord)
         return done.result
 
-    async def give(self, bucket: BucketRecord, owner: CanonicalId) -> BucketRecord:
+    async def give(
+        self, bucket: BucketRecord, owner: CanonicalId, event: AuditEvent | None = None
+    ) -> BucketRecord:
         """Make another of the tenant's principals the owner; its bytes count to that one then.
+
+        ``event`` is what the audit is told of it.
 
         Repeat it after a failure or a crash: each of its steps is idempotent, and until the last
         is done no write grows the bucket without asking what limits it.
@@ -250,20 +275,26 @@ class Buckets:
             before = configuration.configuration_of(view, bucket)
             after = replace(before, owner=owner, is_granted=True, revision=before.revision + 1)
             row = codec.encode_record(rows.CONFIGURATION, after, view.seq, view.time_us)
+            is_told = event is not None and before.owner != owner  # not again after a crash
+            told = audit_outbox.told(view, event) if event is not None and is_told else []
             # Without an allowance the next growth has all limits looked at anew.
-            return Writes([(rows.CONFIGURATION, row)], (rows.ALLOWANCE,), (before, after))
+            return Writes([(rows.CONFIGURATION, row), *told], (rows.ALLOWANCE,), (before, after))
 
         await self._committer.commit(ROOT, Tx([name_key], rename))
         done = await self._committer.commit(
             bucket_part(bucket.bucket_id),
             Tx([rows.CONFIGURATION], give, bucket.generation),
         )
+        await self._mark(bucket, event)
         assert isinstance(done.result, tuple)
         before, after = done.result
         return await self._grants.moved(before, after)
 
-    async def delete(self, bucket: BucketRecord) -> None:
+    async def delete(self, bucket: BucketRecord, event: AuditEvent | None = None) -> None:
         """Close an empty bucket for good and release its name; a job removes its rows.
+
+        ``event`` is what the audit is told of it. The bound of what waits for the audit does not
+        hold it up: it is the bucket's last.
 
         Raises:
             BucketNotEmpty: It holds a version or a marker.
@@ -284,13 +315,14 @@ class Buckets:
                 view.seq,
                 view.time_us,
             )
-            return Writes([(rows.CONFIGURATION, closed)], (), None, close=True)
+            told = [] if event is None else audit_outbox.told(view, event, is_last=True)
+            return Writes([(rows.CONFIGURATION, closed), *told], (), None, close=True)
 
         await self._committer.commit(
             bucket_part(bucket.bucket_id),
             Tx([rows.CONFIGURATION, rows.COUNTERS], decide, bucket.generation),
         )
-        await self.release(bucket)
+        await asyncio.gather(self.release(bucket), self._mark(bucket, event))
 
     # --- Steps that recovery repeats ---------------------------------------------------------
 
@@ -313,6 +345,7 @@ class Buckets:
                 before.created_us,
                 before.region,
             )
+            # No row more than before: a name goes live on a full disk too.
             return Writes(
                 [(name_key, codec.encode_record(name_key, after, view.seq, view.time_us))]
             )
@@ -368,6 +401,11 @@ class Buckets:
 
         await self._committer.commit(ROOT, Tx([name_key], decide))
 
+    async def _mark(self, bucket: BucketRecord, told: object) -> None:
+        """Say that a bucket has an event, if it was given one."""
+        if told is not None:
+            await audit_outbox.mark(self._committer, bucket_part(bucket.bucket_id))
+
     async def _claim(
         self,
         name: str,
@@ -385,6 +423,7 @@ class Buckets:
             if taken is not None:
                 holder = codec.decode_record(NameRecord, name_key, taken)
                 raise BucketExists(holder.owner, holder.tenant_id)
+            audit_outbox.require_room(view)
             record = NameRecord(
                 bucket_id,
                 tenant_id,
@@ -412,7 +451,7 @@ class Buckets:
         return done.result
 
 
-def _first_rows(record: BucketRecord) -> Callable[[View], Writes]:
+def _first_rows(record: BucketRecord, event: AuditEvent | None) -> Callable[[View], Writes]:
     def decide(view: View) -> Writes:
         return Writes(
             [
@@ -421,6 +460,7 @@ def _first_rows(record: BucketRecord) -> Callable[[View], Writes]:
                     codec.encode_record(rows.CONFIGURATION, record, view.seq, view.time_us),
                 ),
                 usage.put(view, Usage()),
+                *([] if event is None else audit_outbox.told(view, event)),
             ]
         )
 

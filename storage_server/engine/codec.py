@@ -1,8 +1,8 @@
 """Records to bytes and back, with a format byte, refused unknown flags and a checksum in each row.
 
 Every row is ``format u8, flags u8, sequence u64, time u64, …, CRC-32 of row key and value``.
-Version rows continue with the fields of a listing in ASCII at places known without decoding;
-``FORMAT.md`` has the table.
+Version rows hold what a listing prints of them ready to be sent, at a place known without
+decoding; ``FORMAT.md`` has the table.
 """
 
 import functools
@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from itertools import repeat
 from operator import itemgetter
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import msgspec
 from isal.isal_zlib import crc32
@@ -22,7 +22,6 @@ from storage_server.engine.errors import Damaged, FormatTooNew
 from storage_server.engine.records import (
     Detail,
     Kind,
-    ListedFields,
     Usage,
     VersionRecord,
 )
@@ -31,30 +30,42 @@ FORMAT: Final = 1
 FLAG_NULL: Final = 0x01
 _KNOWN_FLAGS: Final = FLAG_NULL
 
-# format, flags, seq, time | kind, order, modified, random half of the id, Last-Modified |
-# ETag, size and storage class, each in a place of fixed length behind its own length
-_VERSION: Final = struct.Struct(">BBQQBQQ8s24s39p16p20p")
-_LISTED: Final = struct.Struct(">43x24s39p16p20p")
+# format, flags, seq, time | kind, order, modified, random half of the id |
+# where the text ends, and the lengths of the ETag and of the storage class in it
+_VERSION: Final = struct.Struct(">BBQQBQQ8sBBB")
+_TEXT_END_AT: Final = 43
+# Time, ETag, size and storage class between the words that S3 puts there. Put together when they
+# are written, since a page of a listing has a thousand of them (measured: a sixth of its cost).
+_TEXT: Final = b'%b</LastModified><ETag>"%b"</ETag><Size>%d</Size><StorageClass>%b'
+_TEXT_AT: Final = _VERSION.size
+_ETAG_AT: Final = _TEXT_AT + _TEXT.index(b"%b", 2) + len("2026-01-02T03:04:05.000Z") - len("%b")
+_BEFORE_SIZE: Final = len('"</ETag><Size>')
+_BEHIND_SIZE: Final = len("</Size><StorageClass>")
 _ETAG_BYTES_MAX: Final = 38
 _SIZE_DIGITS_MAX: Final = 15
 _CLASS_BYTES_MAX: Final = 19
 _ENVELOPE: Final = struct.Struct(">BBQQ")
 _USAGE: Final = struct.Struct(">BBQQ8Q")
 _CRC: Final = struct.Struct("<I")
-# What CRC-32 over a message and its own little-endian CRC comes to, whatever went before.
-_CRC_RESIDUE: Final = 0x2144DF1C
 _KIND_AT: Final = 18
-_SOUND: Final = frozenset({_CRC_RESIDUE})
 _CRC_TABLE: Final = [crc32(bytes((byte,)), 0xFFFFFFFF) ^ 0xFFFFFFFF for byte in range(256)]
 _BY_HIGHEST: Final = {entry >> 24: byte for byte, entry in enumerate(_CRC_TABLE)}
-# Formats and flags of the rows that a listing takes as they are.
-_LISTED_FORMATS: Final = frozenset({FORMAT})
-_LISTED_FLAGS: Final = frozenset({0, FLAG_NULL})
-_format_of = itemgetter(0)
-_flags_of = itemgetter(1)
+# Format and flags times this go into a row's checksum. With so many bits no bit that flips in one
+# checksum makes it that of a row with other flags.
+_SPREAD: Final = 0x9E3779B1
+# What CRC-32 over a message and its own little-endian CRC comes to, whatever the message was, by
+# what went into that CRC: one look at what a page of rows comes to says that all of them are sound,
+# and of a format and flags known here.
+_RESIDUES: Final = {mark: crc32(_CRC.pack(mark)) for mark in (0, FLAG_NULL * _SPREAD)}
+_SOUND: Final = frozenset(_RESIDUES.values())
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_detail = msgspec.msgpack.Decoder(Detail).decode
+# What a Detail ends in when the fields behind ``charged_bytes`` hold their defaults, and what one
+# without them begins with: MessagePack's arrays of 16 to 65,535 and of up to 15 fields.
+_DEFAULTS: Final = _encode(("",) * 3 + (0, b"", b"", (), b"", 0, False, ()))[1:]
+_DEFAULTS_BYTES: Final = len(_DEFAULTS)
+_SHORT_HEAD: Final = bytes((0x90 | 13,))
 _decoders: dict[type, msgspec.msgpack.Decoder[object]] = {}
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -86,8 +97,12 @@ def decode_record(kind: type[T], row_key: bytes, row: bytes) -> T:
 
 
 def encode_detail(detail: Detail) -> bytes:
-    """Return the tail of a version row; it does not depend on the commit."""
-    return _encode(detail)
+    """Return the tail of a version row; it does not depend on the commit.
+
+    The last fields are left out when none of them says anything, which is nearly always.
+    """
+    row = _encode(detail)
+    return _SHORT_HEAD + row[3:-_DEFAULTS_BYTES] if row.endswith(_DEFAULTS) else row
 
 
 def encode_version(
@@ -105,30 +120,26 @@ def encode_version(
     detail: bytes,
 ) -> bytes:
     """Return the row of a version; ``id_half`` is the random half of its id, None for ``null``."""
-    size = b"%d" % size_bytes
     assert len(etag) <= _ETAG_BYTES_MAX, "an ETag is an MD5, and at most five digits of parts"
-    assert len(size) <= _SIZE_DIGITS_MAX, "no object has so many bytes"
+    assert size_bytes < 10**_SIZE_DIGITS_MAX, "no object has so many bytes"
     assert len(storage_class) <= _CLASS_BYTES_MAX, "no storage class of S3 has a longer name"
-    row = b"".join(
-        (
-            _VERSION.pack(
-                FORMAT,
-                FLAG_NULL if id_half is None else 0,
-                seq,
-                time_us,
-                kind,
-                order,
-                modified_us,
-                id_half or b"",
-                iso_ms(modified_us),
-                etag,
-                size,
-                storage_class,
-            ),
-            detail,
-        )
+    flags = FLAG_NULL if id_half is None else 0
+    text = _TEXT % (iso_ms(modified_us), etag, size_bytes, storage_class)
+    head = _VERSION.pack(
+        FORMAT,
+        flags,
+        seq,
+        time_us,
+        kind,
+        order,
+        modified_us,
+        id_half or b"",
+        _TEXT_AT + len(text),
+        len(etag),
+        len(storage_class),
     )
-    return row + _CRC.pack(crc32(row, crc32(row_key)))
+    row = b"".join((head, text, detail))
+    return row + _CRC.pack(crc32(row, crc32(row_key)) ^ flags * _SPREAD)
 
 
 def rekey_version(old_key: bytes, new_key: bytes, row: bytes) -> bytes:
@@ -139,7 +150,7 @@ def rekey_version(old_key: bytes, new_key: bytes, row: bytes) -> bytes:
     """
     _check(old_key, row, _KNOWN_FLAGS)
     body = row[:-4]
-    return body + _CRC.pack(crc32(body, crc32(new_key)))
+    return body + _CRC.pack(crc32(body, crc32(new_key)) ^ _mark(row))
 
 
 def encode_changed_version(
@@ -157,7 +168,7 @@ def encode_changed_version(
         storage_class=record.storage_class.encode(),
         seq=seq,
         time_us=time_us,
-        detail=_encode(detail),
+        detail=encode_detail(detail),
     )
 
 
@@ -179,12 +190,12 @@ def decode_version(row_key: bytes, row: bytes) -> VersionRecord:
             order,
             modified_us,
             half,
-            _,
-            etag,
-            size,
-            storage_class,
+            end,
+            etag_bytes,
+            class_bytes,
         ) = _VERSION.unpack_from(row)
-        detail = _decode_detail(memoryview(row)[_VERSION.size : -4])
+        etag_end, class_at = _ETAG_AT + etag_bytes, end - class_bytes
+        detail = _decode_detail(memoryview(row)[end:-4])
         record = VersionRecord(
             kind=Kind.OBJECT if kind == 1 else Kind(kind),
             order=order,
@@ -192,9 +203,9 @@ def decode_version(row_key: bytes, row: bytes) -> VersionRecord:
             if flags & FLAG_NULL
             else VersionId((order.to_bytes(8, "big") + half).hex()),
             modified_us=modified_us,
-            etag=etag.decode("ascii"),
-            size_bytes=int(size),
-            storage_class=storage_class.decode("ascii"),
+            etag=row[_ETAG_AT:etag_end].decode("ascii"),
+            size_bytes=int(row[etag_end + _BEFORE_SIZE : class_at - _BEHIND_SIZE]),
+            storage_class=row[class_at:end].decode("ascii"),
             seq=seq,
             time_us=time_us,
             detail=detail,
@@ -213,29 +224,26 @@ def is_marker_row(row: bytes) -> bool:
 
 def listed(
     row_keys: Sequence[bytes], found: Sequence[bytes], stem: bytes = b""
-) -> tuple[list[bytes], list[ListedFields]]:
+) -> tuple[list[bytes], list[bytes]]:
     """Return the keys of version rows and what a listing prints of them, in order.
 
     The rest of a row is not decoded. ``stem`` is what each row key begins with and is no part of.
+    The texts are as ``records.ObjectPage`` has them.
 
     Raises:
         Damaged: A row's checksum does not fit.
         FormatTooNew: A newer program wrote it.
     """
-    checksums = set(map(crc32, found, map(crc32, row_keys, repeat(_before(stem)))))
-    is_plain = checksums <= _SOUND and _LISTED_FORMATS.issuperset(map(_format_of, found))
-    if not is_plain or not _LISTED_FLAGS.issuperset(map(_flags_of, found)):
+    if not _SOUND.issuperset(map(crc32, found, map(crc32, row_keys, repeat(_before(stem))))):
         for row_key, row in zip(row_keys, found, strict=True):
             _check(row_key[len(stem) :], row, _KNOWN_FLAGS)
-    start = len(stem) + 1
-    plain = [row_key[start:-2] for row_key in row_keys]
+    plain = list(map(itemgetter(slice(len(stem) + 1, -2)), row_keys))
     if b"\x00" in b"".join(plain):
         plain = [keys.unescape(key) for key in plain]
     try:
-        fields = list(map(_LISTED.unpack_from, found))
-    except struct.error as error:
+        return plain, [row[_TEXT_AT : row[_TEXT_END_AT]] for row in found]
+    except IndexError as error:
         raise Damaged("a version row is too short") from error
-    return plain, cast("list[ListedFields]", fields)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -314,6 +322,12 @@ def decode_number(row_key: bytes, row: bytes) -> int:
     return int.from_bytes(row[_ENVELOPE.size : -4], "big")
 
 
+def time_of(row: bytes) -> int:
+    """Return the time of the commit that wrote a row; its checksum is somebody else's concern."""
+    time_us: int = _ENVELOPE.unpack_from(row)[3]
+    return time_us
+
+
 def iso_ms(time_us: int) -> bytes:
     """Return the 24 ASCII bytes of a time as listings print it: ``2026-01-02T03:04:05.000Z``.
 
@@ -327,10 +341,17 @@ def _iso_second(second: int) -> bytes:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(second)).encode("ascii")
 
 
+def _mark(row: bytes) -> int:
+    """Return what format and flags put into a row's checksum; 0 for a plain row of this format."""
+    return ((row[0] ^ FORMAT) << 8 | row[1]) * _SPREAD & 0xFFFFFFFF
+
+
 def _check(row_key: bytes, row: bytes, flags: int) -> None:
     if len(row) < _ENVELOPE.size + 4:
         raise Damaged("a row is too short")
-    if crc32(row, crc32(row_key)) != _CRC_RESIDUE:
+    mark = _mark(row)
+    residue = _RESIDUES.get(mark)
+    if crc32(row, crc32(row_key)) != (crc32(_CRC.pack(mark)) if residue is None else residue):
         raise Damaged("a row's checksum does not fit")
     if row[0] > FORMAT or row[1] & ~flags & 0xFF:
         raise FormatTooNew("a row was written by a newer program")

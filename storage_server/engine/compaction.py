@@ -19,7 +19,7 @@ from storage_server.engine import codec, keys, rows
 from storage_server.engine.blob_format import parse_header
 from storage_server.engine.blobstore import BlobHead, Place, Ref
 from storage_server.engine.bodies import Recovery, parse_recovery
-from storage_server.engine.directory import stops
+from storage_server.engine.directory import part_of, stops
 from storage_server.engine.drivers.segments import SegmentInfo
 from storage_server.engine.errors import (
     Damaged,
@@ -76,13 +76,9 @@ class Compaction:
         """
         if self._is_held_back():
             return False
-        page, following = await stops(self._inside.meta, self._after, 1)
-        if not page or page[0].name is not None:
-            self._after = rows.TENANTS
-            return False
-        tenant_id = page[0].tenant_id
-        found = await self._worst(tenant_id)
-        if found is None:
+        tenant_id, following = await self._next_tenant()
+        found = None if tenant_id is None else await self._worst(tenant_id)
+        if tenant_id is None or found is None:
             self._after = following or rows.TENANTS
             return bool(following)
         segment, dead_bytes = found
@@ -92,6 +88,22 @@ class Compaction:
         return True
 
     # --- Choosing ----------------------------------------------------------------------------
+
+    async def _next_tenant(self) -> tuple[TenantId | None, bytes]:
+        """Return the next tenant with dead entries (None: there is none on this page).
+
+        With it the place to go on behind; empty when the round is over.
+        """
+        meta = self._inside.meta
+        page, following = await stops(meta, self._after, limits.BACKGROUND_ROWS_MAX)
+        tenants = {part_of(stop): stop for stop in page if stop.name is None}
+        if len(tenants) < len(page):
+            following = b""  # behind the tenants come buckets
+        found = await meta.holding(list(tenants), *keys.family_range(rows.DEAD))
+        if not found:
+            return None, following
+        stop = tenants[found[0]]
+        return stop.tenant_id, stop.row_key
 
     async def _worst(self, tenant_id: TenantId) -> tuple[SegmentInfo, int] | None:
         """Return the finished segment with the most dead bytes, if it is worth the work."""

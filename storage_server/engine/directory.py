@@ -6,7 +6,7 @@ import msgspec
 
 from storage_server.core.ids import BucketId, TenantId
 from storage_server.engine import codec, keys, rows
-from storage_server.engine.metastore import ROOT, MetaStore
+from storage_server.engine.metastore import ROOT, MetaStore, Part, bucket_part, tenant_part
 from storage_server.engine.records import NameRecord
 
 _ROUND: Final = (rows.NAMES, rows.TENANTS, rows.DROPS)
@@ -28,6 +28,12 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
     def is_dropping(self) -> bool:
         """Tell whether the bucket is deleted and waits for its rows to be dropped."""
         return self.row_key[:1] == rows.DROPS
+
+
+def part_of(stop: Stop) -> Part:
+    """Return the partition itself."""
+    bucket_id = stop.bucket_id
+    return tenant_part(stop.tenant_id) if bucket_id is None else bucket_part(bucket_id)
 
 
 async def stops(meta: MetaStore, after: bytes, limit: int) -> tuple[list[Stop], bytes]:

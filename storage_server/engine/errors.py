@@ -121,7 +121,14 @@ class ObjectTooLarge(EngineError):
 
 
 class OutOfSpace(EngineError):
-    """The disk is full or below its reserve. Deletes and configuration still work."""
+    """The disk is full or below its reserve. Deletes still work.
+
+    So does configuration, as long as there is room for what the audit is told of it.
+    """
+
+
+class AuditFull(EngineError):
+    """As much waits for the audit as may: a change that it would not show is not made."""
 
 
 class Stopped(EngineError):

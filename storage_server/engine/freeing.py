@@ -14,7 +14,7 @@ from storage_server.engine import codec, keys, rows
 from storage_server.engine.blobstore import Place
 from storage_server.engine.bodies import ref_of
 from storage_server.engine.dead import notes
-from storage_server.engine.directory import Stop, stops
+from storage_server.engine.directory import Stop, part_of, stops
 from storage_server.engine.errors import EngineError, StaleGeneration
 from storage_server.engine.inside import Inside
 from storage_server.engine.metastore import (
@@ -68,10 +68,14 @@ class Freeing:
         if self._is_held_back():
             return False
         page, following = await stops(self._inside.meta, self._after, limit)
+        due = await self._with_dues(page)
         worked = 0
         for stop in page:
             if worked >= limit:
                 return True
+            if part_of(stop) not in due:
+                self._after = stop.row_key
+                continue
             try:
                 done, more = await self._run_partition(stop)
             except EngineError:
@@ -133,14 +137,21 @@ class Freeing:
 
     # --- One partition -----------------------------------------------------------------------
 
+    async def _with_dues(self, page: Sequence[Stop]) -> set[Part]:
+        """Return the partitions in which something is due: looking is one seek in each."""
+        parts = [part_of(stop) for stop in page]
+        return set(await self._inside.meta.holding(parts, rows.DUE, self._due_until()))
+
+    def _due_until(self) -> bytes:
+        """Return the bound behind the rows that are due now."""
+        horizon_us = self._inside.clock.now_us() + (_EARLIER_US if self._is_pressed() else 0)
+        return rows.due_row(horizon_us + 1, 0, 0)
+
     async def _run_partition(self, stop: Stop) -> tuple[int, bool]:
         """Free what is due in a partition; return the rows worked on, and whether more is due."""
-        bucket_id = stop.bucket_id
-        part = tenant_part(stop.tenant_id) if bucket_id is None else bucket_part(bucket_id)
+        bucket_id, part = stop.bucket_id, part_of(stop)
         now_us = self._inside.clock.now_us()
-        horizon_us = now_us + (_EARLIER_US if self._is_pressed() else 0)
-        start, end = rows.DUE, rows.due_row(horizon_us + 1, 0, 0)
-        page = await self._inside.meta.scan(part, start, end, _DUES_MAX)
+        page = await self._inside.meta.scan(part, rows.DUE, self._due_until(), _DUES_MAX)
         if not page.rows:
             return 0, False
         generation = await self._generation(bucket_id)
@@ -211,7 +222,7 @@ class Freeing:
         if await self._inside.configuration_of(bucket_id) is None:
             return True
         part = bucket_part(bucket_id)
-        for family in (rows.INTENTS, rows.PARTS, rows.CURRENT, rows.VERSIONS):
+        for family in (rows.INTENTS, rows.PARTS, rows.CURRENT, rows.VERSIONS, rows.AUDITED):
             page = await self._inside.meta.scan(part, *keys.family_range(family), 1)
             if page.rows:
                 return False

@@ -21,7 +21,7 @@ from storage_server.engine.held import Held
 from storage_server.engine.inside import Inside
 from storage_server.engine.metastore import Tx, Writes, tenant_part
 from storage_server.engine.name_check import check_counts
-from storage_server.engine.records import Due, ManifestRow
+from storage_server.engine.records import AuditEvent, Due, ManifestRow
 from storage_server.engine.store import Store
 
 __all__ = ["Finding", "FindingKind", "Summary", "check"]
@@ -172,6 +172,10 @@ def _wrong_row(row_key: bytes, row: bytes, held: Held) -> tuple[FindingKind, str
             return FindingKind.DEAD_NOTE_WRONG, "a version holds this entry"
     elif family == rows.DUE:
         codec.decode_record(Due, row_key, row)
+    elif family == rows.AUDITED:
+        codec.decode_record(AuditEvent, row_key, row)
+    elif family == rows.AUDITED_COUNT:
+        codec.decode_number(row_key, row)
     elif family in (rows.SCOPES, rows.GRANTS):
         check_row(row_key, row)
     else:

@@ -19,7 +19,7 @@ from storage_server.core import limits
 from storage_server.core.ids import BucketId, TenantId
 from storage_server.engine import allowance, codec, configuration, keys, rows, scopes
 from storage_server.engine.blobstore import Place, Ref
-from storage_server.engine.committer import Committer
+from storage_server.engine.committer import Committer, Late
 from storage_server.engine.errors import (
     BucketMissing,
     Damaged,
@@ -152,6 +152,20 @@ class Grants:
             return await self._committer.commit(bucket_part(bucket.bucket_id), tx, refs, place)
         except GrantTooSmall as error:
             growing = self._commit_growing(bucket, error, tx, refs, place)
+        return await self._finishing(growing)
+
+    async def commit_late(self, bucket: BucketRecord, late: Late) -> Done:
+        """Make a commit with its group, and make it durable as ``commit`` does.
+
+        Raises:
+            UsageLimitReached: A limit above the bucket is reached; nothing was written.
+            EngineError: As ``Committer.commit_late``.
+        """
+        try:
+            return await self._committer.commit_late(bucket_part(bucket.bucket_id), late)
+        except GrantTooSmall as error:
+            assert late.made is not None, "only what was made can be refused"
+            growing = self._commit_growing(bucket, error, *late.made)
         return await self._finishing(growing)
 
     async def _finishing(self, work: Coroutine[object, object, Done]) -> Done:

@@ -22,6 +22,7 @@ from storage_server.engine.committer import Committer
 from storage_server.engine.keyholder import KeyHolder
 from storage_server.engine.metastore import ROOT, Later, MetaStore, Tx, View, Writes, tenant_part
 from storage_server.engine.projecting import (
+    SETTINGS,
     Decision,
     Entity,
     HeldRow,
@@ -35,13 +36,15 @@ from storage_server.engine.records import (
     PolicyRecord,
     PrincipalKind,
     PrincipalRecord,
+    SettingsRecord,
     TenantRecord,
 )
 
-__all__ = ["Entity", "Hold", "Identity", "Projected"]
+__all__ = ["SETTINGS", "Entity", "Hold", "Identity", "Projected"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 _PAGE_ROWS: Final = 256
+_SHIPPED: Final = SettingsRecord()
 _NOTHING_HELD: Final[frozenset[Entity]] = frozenset()
 
 
@@ -98,6 +101,11 @@ class Identity:
         record = self._record_now(TenantRecord, rows.tenant_row(tenant_id))
         return None if record is None or record.deleted else record
 
+    def settings_now(self) -> SettingsRecord:
+        """Return what holds for the whole installation; what ships where nobody said otherwise."""
+        row = self._row_now(rows.SETTINGS)
+        return _SHIPPED if row is None else _settings(row)
+
     def find_owner_now(self, canonical_id: CanonicalId) -> PrincipalRecord | None:
         """Return the principal that owns under a canonical id; of a tenant's, that is its root."""
         found = self._label_now(rows.owner_row(canonical_id))
@@ -113,7 +121,7 @@ class Identity:
 
     def find_email_now(self, tenant_id: TenantId, email: str) -> PrincipalRecord | None:
         """Return the principal of a tenant that has this address, in whatever case."""
-        found = self._label_now(projecting.named_row(tenant_id, projecting.EMAIL, email))
+        found = self._label_now(rows.email_row(tenant_id, email.casefold()))
         return None if found is None else self.find_principal_now(PrincipalId(found))
 
     def find_group_named_now(self, tenant_id: TenantId, name: str) -> GroupRecord | None:
@@ -160,6 +168,10 @@ class Identity:
         row = self._row_now(rows.APPLIED)
         return 0 if row is None else codec.decode_number(rows.APPLIED, row)
 
+    def installation_now(self) -> str:
+        """Return the id of the installation whose control database is projected; empty: none is."""
+        return self._label_now(rows.INSTALLATION) or ""
+
     def seal_secret(self, access_key_id: str, secret: str) -> bytes:
         """Return the secret of an access key as it may be stored."""
         return self._keyholder.seal_secret(access_key_id, secret)
@@ -171,6 +183,13 @@ class Identity:
     def new_tenant_key(self, tenant_id: TenantId) -> tuple[bytes, int]:
         """Return a new key for a tenant, wrapped, and the version of the key that wraps it."""
         return self._keyholder.new_tenant_key(tenant_id)
+
+    async def each_of_email(self, email: str) -> AsyncIterator[PrincipalRecord]:
+        """Yield the principals of all tenants that have this address, in whatever case."""
+        async for found in self._each(LabelRow, rows.email_prefix(email.casefold())):
+            principal = self.find_principal_now(PrincipalId(found.id))
+            if principal is not None:
+                yield principal
 
     # --- Reading all of it: for proofs, never for a request ---------------------------------------
 
@@ -197,6 +216,11 @@ class Identity:
     async def each_credential(self) -> AsyncIterator[CredentialRecord]:
         """Yield all access keys, tombstones included."""
         async for record in self._each(CredentialRecord, rows.CREDENTIALS):
+            yield record
+
+    async def each_settings(self) -> AsyncIterator[SettingsRecord]:
+        """Yield the installation's settings, if anybody ever changed them."""
+        async for record in self._each(SettingsRecord, rows.SETTINGS):
             yield record
 
     async def stored(self, entities: Sequence[Entity]) -> dict[Entity, msgspec.Struct]:
@@ -332,9 +356,15 @@ class Identity:
         return None if found is None else self.find_tenant_now(TenantId(bytes.fromhex(found)))
 
 
-@functools.lru_cache(maxsize=4096)  # every request reads two, nearly always the same ones
+@functools.lru_cache(maxsize=16_384)  # every request reads two, nearly always the same ones
 def _epoch(row_key: bytes, row: bytes) -> int:
     return codec.decode_number(row_key, row)
+
+
+@functools.lru_cache(maxsize=4)
+def _settings(row: bytes) -> SettingsRecord:
+    found = codec.decode_record(SettingsRecord, rows.SETTINGS, row)
+    return _SHIPPED if found.deleted else found
 
 
 def _removal(row_keys: Sequence[bytes]) -> Callable[[View], Writes]:

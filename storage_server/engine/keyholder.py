@@ -16,13 +16,14 @@ _MANIFEST: Final = "manifest key"
 _PART_OF_MANIFEST: Final = "blob key in a manifest"
 _RECOVERY: Final = "recovery record"
 _REMEMBERED_MAX: Final = 16_384
-_OPENED_MAX: Final = 16_384
+_OPENED_MAX: Final = 10_240
+"""Keys of blobs, of all buckets together: some 300 bytes each."""
 
 
 class _BucketKeys:
     """A bucket's opened key, its subkey for recovery records, and what each wrapping binds."""
 
-    __slots__ = ("blob_stem", "key", "manifest_stem", "opened", "recovery", "recovery_stem")
+    __slots__ = ("blob_stem", "key", "manifest_stem", "place", "recovery", "recovery_stem")
 
     def __init__(self, bucket: BucketRecord, key: WrappingKey) -> None:
         self.key = key
@@ -32,8 +33,7 @@ class _BucketKeys:
         self.blob_stem = context(_BLOB, *where)
         self.manifest_stem = context(_MANIFEST, *where)
         self.recovery_stem = context(_RECOVERY, *where)
-        self.opened: dict[bytes, bytes] = {}
-        """Blob keys opened last, by what they were opened from; they go with the bucket's key."""
+        self.place = bucket.tenant_id + bucket.bucket_id + version
 
 
 class KeyHolder:
@@ -48,6 +48,8 @@ class KeyHolder:
         self._keyring = keyring
         self._meta = meta
         self._buckets: dict[tuple[BucketId, int], _BucketKeys] = {}
+        self._opened: dict[bytes, bytes] = {}
+        """Keys of blobs opened last, by all that they were opened from and are bound to."""
 
     def new_bucket_key(self, tenant: TenantRecord, bucket_id: BucketId) -> bytes:
         """Return a new bucket key, wrapped by its tenant's."""
@@ -70,15 +72,15 @@ class KeyHolder:
             Damaged: The wrapped key does not open here.
         """
         keys = self._keys(bucket)
-        name = blob_id + wrapped
-        known = keys.opened.get(name)
+        name = keys.place + blob_id + wrapped
+        known = self._opened.get(name)
         if known is not None and key_version == bucket.key_version:
             return known
         bound = keys.blob_stem + part(blob_id)
         opened = _unwrap(keys.key, bucket, key_version, wrapped, bound)
-        if len(keys.opened) >= _OPENED_MAX:
-            keys.opened.clear()
-        keys.opened[name] = opened
+        if len(self._opened) >= _OPENED_MAX:
+            self._opened.clear()
+        self._opened[name] = opened
         return opened
 
     def wrap_manifest(self, bucket: BucketRecord, manifest_id: bytes, key: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Final, NewType, Protocol
 import msgspec
 
 from storage_server.core.ids import BucketId, TenantId
-from storage_server.engine.errors import EngineError
+from storage_server.engine.errors import EngineError, OutOfSpace
 
 Part = NewType("Part", bytes)
 """A partition: one byte of kind, then 8 bytes of id."""
@@ -148,6 +148,10 @@ class Stale(msgspec.Struct, frozen=True, gc=False):
     generation: int | None
 
 
+Outcomes = list[Done | Refused | Stale]
+"""What became of the members of one partition, in their order."""
+
+
 class MetaStore(Protocol):
     """Ordered, partitioned, conditional rows."""
 
@@ -177,6 +181,10 @@ class MetaStore(Protocol):
         """Return up to ``limit`` rows with ``start <= key < end`` from one snapshot."""
         ...
 
+    async def holding(self, parts: Sequence[Part], start: bytes, end: bytes) -> list[Part]:
+        """Return those of the partitions that have any row with ``start <= key < end``."""
+        ...
+
     async def columns(self, part: Part, start: bytes, end: bytes, limit: int) -> Columns:
         """Return what ``scan`` does, in the form that is cheapest for many rows."""
         ...
@@ -199,6 +207,21 @@ class MetaStore(Protocol):
 
         Raises:
             OutOfSpace: Nothing of the whole group was written.
+            FlushFailed: It is unknown what was written; the instance must stop.
+        """
+        ...
+
+    async def commit_all(
+        self, groups: Sequence[tuple[Part, Sequence[Tx]]], before: Callable[[], None] | None = None
+    ) -> "list[Outcomes | OutOfSpace]":
+        """Run members of several partitions, each named once, with one durable flush for all.
+
+        ``before`` is called first, once. When it raises OutOfSpace, nothing was written.
+
+        Returns:
+            For each partition its outcomes, or that there was no space for it.
+
+        Raises:
             FlushFailed: It is unknown what was written; the instance must stop.
         """
         ...

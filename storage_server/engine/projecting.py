@@ -19,6 +19,7 @@ from storage_server.engine.records import (
     PolicyRecord,
     PrincipalKind,
     PrincipalRecord,
+    SettingsRecord,
     TenantRecord,
 )
 
@@ -26,7 +27,6 @@ ACCOUNT: Final = b"a"
 CANONICAL: Final = b"c"
 NAME: Final = b"n"
 """Kinds of names of tenants."""
-EMAIL: Final = b"@"
 GROUP: Final = b"g"
 POLICY: Final = b"m"
 PRINCIPAL_LABELS: Final = {
@@ -39,7 +39,13 @@ PRINCIPAL_LABELS: Final = {
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _Value = TypeVar(
-    "_Value", TenantRecord, PrincipalRecord, GroupRecord, PolicyRecord, CredentialRecord
+    "_Value",
+    TenantRecord,
+    PrincipalRecord,
+    GroupRecord,
+    PolicyRecord,
+    CredentialRecord,
+    SettingsRecord,
 )
 
 
@@ -49,6 +55,7 @@ RECORDS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "group": GroupRecord,
     "policy": PolicyRecord,
     "credential": CredentialRecord,
+    "settings": SettingsRecord,
 }
 """The records of each kind of entity."""
 
@@ -56,12 +63,15 @@ RECORDS: Final[Mapping[str, type[msgspec.Struct]]] = {
 class Entity(msgspec.Struct, frozen=True, array_like=True):
     """Something that control data is about.
 
-    ``kind`` is ``tenant`` (its ``id`` is the id's hex), ``principal``, ``group``, ``policy`` or
-    ``credential``.
+    ``kind`` is ``tenant`` (its ``id`` is the id's hex), ``principal``, ``group``, ``policy``,
+    ``credential`` or ``settings`` (there is one: ``SETTINGS``).
     """
 
     kind: str
     id: str
+
+
+SETTINGS: Final = Entity("settings", "installation")
 
 
 class Hold(msgspec.Struct, frozen=True, array_like=True):
@@ -80,6 +90,7 @@ class Projected(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the control database to be taken over, and what that settles.
 
     ``applied``: with this batch the log is applied up to there; 0 says nothing of it.
+    ``installation`` names the control database, where that is not noted yet or is to be another.
     ``releases``: holds whose change is over. ``is_forced``: rows and the ways to them are
     made anew even where they are newer, and ``applied`` may fall; for a rebuild.
     """
@@ -89,7 +100,9 @@ class Projected(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[GroupRecord, ...] = ()
     policies: tuple[PolicyRecord, ...] = ()
     credentials: tuple[CredentialRecord, ...] = ()
+    settings: tuple[SettingsRecord, ...] = ()
     applied: int = 0
+    installation: str = ""
     releases: tuple[Hold, ...] = ()
     is_forced: bool = False
 
@@ -180,8 +193,12 @@ class Decision:
             self._take_policy(policy)
         for credential in batch.credentials:
             self._take_credential(credential)
+        for settings in batch.settings:
+            self._take_settings(settings)
         if batch.applied > self.number(rows.APPLIED) or batch.is_forced:
             self.put_number(rows.APPLIED, batch.applied)
+        if batch.installation and (self._value(rows.INSTALLATION) is None or batch.is_forced):
+            self._label(rows.INSTALLATION, batch.installation)
         for hold in batch.releases:
             self.release(hold)
 
@@ -229,6 +246,13 @@ class Decision:
             return
         self.put(row_key, credential)
         self._move_owner_of(credential)
+
+    def _take_settings(self, settings: SettingsRecord) -> None:
+        """Take the installation's settings over, which concern everybody."""
+        before = self.record(SettingsRecord, rows.SETTINGS)
+        if self._is_news(settings, before):
+            self.put(rows.SETTINGS, settings)
+            self.move_all()
 
     def _move_owner_of(self, credential: CredentialRecord) -> None:
         """Move the epoch of the tenant that an access key belongs to."""
@@ -312,6 +336,7 @@ def reads_of(batch: Projected) -> list[bytes]:
     principals = {principal.principal_id for principal in batch.principals} | owners
     return [
         rows.APPLIED,
+        rows.INSTALLATION,
         rows.EPOCHS,
         *(rows.tenant_row(tenant.tenant_id) for tenant in batch.tenants),
         *(rows.epoch_row(tenant_id) for tenant_id in tenants),
@@ -336,6 +361,8 @@ def row_of(entity: Entity) -> bytes:
             return rows.policy_row(entity.id)
         case "credential":
             return rows.credential_row(entity.id)
+        case "settings":
+            return rows.SETTINGS
         case kind:
             raise AssertionError(f"nothing is a {kind}")
 
@@ -392,7 +419,7 @@ def _name_of(principal: PrincipalRecord) -> bytes | None:
 def _email_of(principal: PrincipalRecord) -> bytes | None:
     if principal.deleted or not principal.email:
         return None
-    return named_row(principal.tenant_id, EMAIL, principal.email)
+    return rows.email_row(principal.tenant_id, principal.email.casefold())
 
 
 def _group_name(group: GroupRecord) -> bytes | None:

@@ -9,6 +9,7 @@ from typing import Final, NewType
 
 import msgspec
 
+from storage_server.core import limits
 from storage_server.core.ids import (
     NULL_VERSION,
     BlobId,
@@ -113,6 +114,16 @@ BLOCK_PUBLIC_POLICY: Final = 4
 RESTRICT_PUBLIC_BUCKETS: Final = 8
 
 
+class SettingsRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What the data path obeys of the installation's settings; the defaults are what ships."""
+
+    revision: int = 0
+    default_public_access_block: int = 15
+    default_object_ownership: ObjectOwnership = ObjectOwnership.BUCKET_OWNER_ENFORCED
+    session_seconds_max: int = limits.ROLE_SESSION_SECONDS_MAX
+    deleted: bool = False
+
+
 class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
     """A tenant, as the engine and the authoriser need it."""
 
@@ -131,9 +142,9 @@ class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
     """Policies above all its principals, ceilings like AWS's SCPs; none: no ceiling."""
     public_access_block: int = 0
     """The tenant's own flags for each of its buckets: ``BLOCK_PUBLIC_ACLS`` and so on."""
-    default_public_access_block: int = 15
-    """The flags that a new bucket starts with."""
-    default_object_ownership: ObjectOwnership = ObjectOwnership.BUCKET_OWNER_ENFORCED
+    default_public_access_block: int | None = None
+    """The flags that a new bucket starts with; None leaves them to the installation."""
+    default_object_ownership: ObjectOwnership | None = None
     revision: int = 0
     limits: dict[str, int] = {}
     """``buckets``, ``keys``, ``requests_per_s``, ``bytes_per_s`` and so on; absent: no limit."""
@@ -384,7 +395,7 @@ class Inline(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where an object's bytes are: exactly one of the three (an empty object is inline)."""
+    """Where an object's bytes are: one of the three, or none of an empty object."""
 
     inline: Inline | None = None
     extents: tuple[Extent, ...] = ()
@@ -471,11 +482,6 @@ class VersionRecord(msgspec.Struct, frozen=True):
         return self.version_id == NULL_VERSION
 
 
-ListedFields = tuple[bytes, bytes, bytes, bytes]
-"""What a listing prints of a key, in ASCII: ``YYYY-MM-DDTHH:MM:SS.mmmZ``, ETag without quotes,
-decimal size, storage class. A plain tuple: a page makes a thousand of them."""
-
-
 class ListedMarkerOrVersion(msgspec.Struct, frozen=True, gc=False):
     """One entry of a versions listing."""
 
@@ -487,12 +493,13 @@ class ListedMarkerOrVersion(msgspec.Struct, frozen=True, gc=False):
 class ObjectPage(msgspec.Struct, frozen=True):
     """One page of current objects, entries and prefixes in one byte order.
 
-    ``fields`` has an entry for each of ``keys``. ``next_marker`` (a key or a prefix) continues the
+    ``texts`` says of each of ``keys`` what a listing prints: what stands between the tags
+    ``<LastModified>`` and ``</StorageClass>``. ``next_marker`` (a key or a prefix) continues the
     listing when ``truncated``.
     """
 
     keys: list[bytes]
-    fields: list[ListedFields]
+    texts: list[bytes]
     prefixes: list[bytes]
     truncated: bool
     next_marker: bytes
@@ -654,6 +661,25 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     etag: str
     writer: Writer
     order: int
+
+
+class AuditEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who changed what about a bucket, written in the change's own commit, for the audit.
+
+    ``event_id`` is never given twice. ``entity`` is the ARN of what was changed, ``detail`` JSON
+    without secrets; nothing of it is looked into here.
+    """
+
+    event_id: str
+    tenant_id: TenantId
+    action: str
+    entity: str
+    principal_id: str = ""
+    access_key_id: str = ""
+    source: str = ""
+    address: str = ""
+    request_id: str = ""
+    detail: bytes = b"{}"
 
 
 # --- What callers hand in --------------------------------------------------------------------

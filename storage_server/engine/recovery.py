@@ -5,6 +5,7 @@ here is repeatable, and safe beside living writers: only what a dead incarnation
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -12,14 +13,16 @@ import msgspec
 from storage_server.core.ids import BlobId, TenantId
 from storage_server.engine import codec, keys, rows
 from storage_server.engine.buckets import Buckets
-from storage_server.engine.directory import Stop, all_stops
-from storage_server.engine.errors import EngineError
+from storage_server.engine.directory import Stop, all_stops, part_of
+from storage_server.engine.errors import Damaged, EngineError, FormatTooNew
 from storage_server.engine.inside import Inside
 from storage_server.engine.metastore import (
+    Part,
     Tx,
     View,
     Writes,
     bucket_part,
+    tenant_part,
 )
 from storage_server.engine.records import (
     BucketRecord,
@@ -31,6 +34,7 @@ from storage_server.engine.records import (
 )
 
 _INTENTS_PER_COMMIT: Final = 64
+_STOPS_AT_ONCE: Final = 256  # some 2 ms, in which nothing else runs
 _TENANTS_AT_ONCE: Final = 256  # each is a hop to a thread, which waits less in company
 
 
@@ -77,16 +81,35 @@ class Recovery:
         Raises:
             EngineError: The rest was not done; run again.
         """
+        return await self._run(with_grants=True)
+
+    async def _run(self, *, with_grants: bool) -> Recovered:
         total = Recovered()
         failures: list[EngineError] = []
-        for stop in await all_stops(self._inside.meta):
-            try:
-                total = total.plus(await self._recover(stop))
-            except EngineError as error:
-                failures.append(error)  # one damaged bucket must not keep the others waiting
+        every = await all_stops(self._inside.meta)
+        for start in range(0, len(every), _STOPS_AT_ONCE):
+            page = every[start : start + _STOPS_AT_ONCE]
+            for stop in await self._unfinished(page, with_grants=with_grants):
+                try:
+                    total = total.plus(await self._recover(stop))
+                except EngineError as error:
+                    failures.append(error)  # one damaged bucket must not keep the others waiting
+            await asyncio.sleep(0)
         if failures:
             raise failures[0]
         return total
+
+    async def sweep(self) -> None:
+        """Do what a start waits for: finish buckets and undo intents of dead writers.
+
+        ``tidy`` does the rest later, beside the servers: a grant of two different sides is safe,
+        and brought together by whoever needs it first; a segment takes more room than it needs.
+
+        Raises:
+            EngineError: The rest was not done; run again.
+        """
+        if self._inside.incarnation.dead():
+            await self._run(with_grants=False)
 
     async def tidy(self) -> bool:
         """Sweep after dead writers, give back what their segments reserved, forget them.
@@ -94,21 +117,54 @@ class Recovery:
         Returns:
             Whether there was any dead writer.
         """
-        dead = self._inside.incarnation.dead()
+        incarnation = self._inside.incarnation
+        dead = incarnation.dead()
         if not dead:
             return False
         await self.run()
+        if not all(incarnation.has_sealed(one) for one in dead):
+            await self._trim_all()
+        incarnation.forget(dead)  # who died meanwhile is for the next time
+        return True
+
+    async def _trim_all(self) -> None:
         tenants = [one.tenant_id for one in await all_stops(self._inside.meta) if one.name is None]
         for start in range(0, len(tenants), _TENANTS_AT_ONCE):
             await asyncio.gather(*(self._trim(one) for one in tenants[start:][:_TENANTS_AT_ONCE]))
-        self._inside.incarnation.forget(dead)  # who died meanwhile is for the next time
-        return True
 
     async def _trim(self, tenant_id: TenantId) -> None:
         """Give back what dead writers had reserved in a tenant's segments."""
         for segment in await self._inside.blobs.list_segments(tenant_id):
             if not segment.sealed and self._is_dead(segment.incarnation):
                 await self._inside.blobs.trim_segment(tenant_id, segment.container)
+
+    async def _unfinished(self, page: Sequence[Stop], *, with_grants: bool) -> list[Stop]:
+        """Return the partitions in which something may be unfinished: nearly always none.
+
+        Looking is one seek in each, so that a start with thousands of them takes no longer.
+        """
+        meta = self._inside.meta
+        tenants = [tenant_part(one.tenant_id) for one in page if one.name is None and with_grants]
+        buckets = [bucket_part(one.bucket_id) for one in page if one.bucket_id is not None]
+        found = {
+            *await meta.holding(tenants, *keys.family_range(rows.SCOPES)),
+            *await meta.holding(buckets, *keys.family_range(rows.INTENTS)),
+        }
+        found |= await self._changing([one for one in page if not one.is_dropping])
+        return [one for one in page if part_of(one) in found]
+
+    async def _changing(self, page: Sequence[Stop]) -> set[Part]:
+        """Return the buckets that are being made or deleted, or that can't be read."""
+        found: set[Part] = set()
+        for stop in page:
+            if stop.name is None:
+                continue
+            part = bucket_part(stop.name.bucket_id)
+            held = await self._inside.meta.get_many(part, [rows.CONFIGURATION])
+            is_made = stop.name.state != BucketState.CREATING
+            if not (is_made and _is_live(held.get(rows.CONFIGURATION))):
+                found.add(part)
+        return found
 
     async def _recover(self, stop: Stop) -> Recovered:
         name, finished = stop.name, Recovered()
@@ -176,6 +232,15 @@ class Recovery:
 
     def _is_dead(self, incarnation_id: bytes) -> bool:
         return self._inside.incarnation.is_dead(incarnation_id)
+
+
+def _is_live(row: bytes | None) -> bool:
+    """Tell whether a configuration is sound and live; it is not remembered, as requests' are."""
+    try:
+        record = None if row is None else codec.decode_record(BucketRecord, rows.CONFIGURATION, row)
+    except (Damaged, FormatTooNew):
+        return False
+    return record is not None and record.state == BucketState.LIVE
 
 
 def _abandoned(view: View, files: dict[bytes, Intent]) -> Writes:

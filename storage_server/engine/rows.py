@@ -36,6 +36,10 @@ MOVED: Final = b"f"
 """Under which key a segment entry is held when its header names another: ``f<blob id>``."""
 ALLOWANCE: Final = b"q"
 """What limits above the bucket grant it; its whole key."""
+AUDITED: Final = b"a"
+"""Changes that the audit has not taken over yet: ``a<seq>``; tenants have some too."""
+AUDITED_COUNT: Final = b"A"
+"""How many of them there are; its whole key."""
 
 # --- Tenant partitions -----------------------------------------------------------------------
 REFERENCES: Final = b"r"
@@ -64,6 +68,8 @@ TENANT_LABELS: Final = b"I"
 """Tenants by another of their names: ``I<kind of name><name>``."""
 LABELS: Final = b"L"
 """Principals and groups by name within their tenant: ``L<tenant id><kind of name><name>``."""
+EMAILS: Final = b"@"
+"""Principals by e-mail address, in all tenants: ``@<address>00<tenant id>``."""
 EPOCHS: Final = b"E"
 """Epochs: ``E`` is the installation's, ``E<tenant id>`` a tenant's."""
 HOLDS: Final = b"H"
@@ -72,8 +78,16 @@ REVOKED: Final = b"S"
 """Sessions that were ended before their time: ``S<session id>``."""
 APPLIED: Final = b"Z"
 """How far the control database's log is applied; its whole key."""
+INSTALLATION: Final = b"z"
+"""Which control database that is, by its installation's id; its whole key."""
 BUCKET_COUNTS: Final = b"B"
 """How many buckets a tenant, and each owner in it, has: ``B<tenant id>[<canonical id>]``."""
+SETTINGS: Final = b"W"
+"""What the data path obeys of the installation's settings; its whole key."""
+AUDIT_MARKS: Final = b"a"
+"""Partitions that have something for the audit: ``a<partition>``."""
+AUDIT_MARKED: Final = b"A"
+"""How many of them there are; its whole key."""
 DROPS: Final = b"x"
 """Partitions of deleted buckets that still hold rows: ``x<bucket id>``."""
 
@@ -135,6 +149,16 @@ def label_row(tenant_id: TenantId, label: bytes, text: str) -> bytes:
     return LABELS + tenant_id + label + text.encode()
 
 
+def email_prefix(address: str) -> bytes:
+    """Return what the keys of an address begin with, one key for each tenant that has it."""
+    return EMAILS + address.encode() + b"\x00"
+
+
+def email_row(tenant_id: TenantId, address: str) -> bytes:
+    """Return the key under which an address in a tenant leads to an id."""
+    return email_prefix(address) + tenant_id
+
+
 def epoch_row(tenant_id: TenantId) -> bytes:
     """Return the key of a tenant's epoch."""
     return EPOCHS + tenant_id
@@ -173,6 +197,16 @@ def moved_row(blob_id: BlobId) -> bytes:
 def event_row(seq: int) -> bytes:
     """Return the key of an event."""
     return OUTBOX + seq.to_bytes(8, "big")
+
+
+def audited_row(seq: int) -> bytes:
+    """Return the key of an event for the audit."""
+    return AUDITED + seq.to_bytes(8, "big")
+
+
+def audit_mark_row(part: bytes) -> bytes:
+    """Return the key of the mark that a partition has something for the audit."""
+    return AUDIT_MARKS + part
 
 
 def reference_row(blob_id: bytes, holder: bytes) -> bytes:

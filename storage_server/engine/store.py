@@ -6,6 +6,7 @@ from typing import Final
 from storage_server.core.clock import Clock
 from storage_server.crypto.keyring import Keyring
 from storage_server.crypto.session_tokens import SessionTokens
+from storage_server.engine.audit_outbox import AuditOutbox
 from storage_server.engine.blobstore import Space
 from storage_server.engine.bodies import Bodies
 from storage_server.engine.buckets import Buckets
@@ -88,6 +89,7 @@ class Store:
             clock,
             self.grants,
         )
+        self.audit_outbox = AuditOutbox(meta, self._committer)
         self.freeing = Freeing(self.inside, device.is_held_back, self.space.is_pressed)
         self.recovery = Recovery(self.inside, self.buckets)
         self.compaction = Compaction(self.inside, device.is_held_back)
@@ -137,4 +139,6 @@ class Store:
         await self._committer.close()
         await self._blobs.close()
         await self._meta.close()
-        self._incarnation.end()
+        self._incarnation.end(
+            has_written=self._committer.has_begun, has_sealed=self._blobs.has_sealed
+        )

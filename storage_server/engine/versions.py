@@ -6,16 +6,27 @@ in ``v``. A commit reads what it needs of these, the bucket's configuration and 
 leaves them agreeing.
 """
 
+import functools
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from storage_server.core import limits
 from storage_server.core.ids import NULL_VERSION, CanonicalId, VersionId, order_of
 from storage_server.core.randomness import random_bytes
-from storage_server.engine import allowance, codec, conditions, keys, outbox, rows, usage
-from storage_server.engine.bodies import Bodies, BodyReader, Finished, Stage
-from storage_server.engine.committer import Committer
+from storage_server.engine import (
+    allowance,
+    audit_outbox,
+    codec,
+    conditions,
+    keys,
+    outbox,
+    rows,
+    usage,
+)
+from storage_server.engine.bodies import Bodies, BodyReader, Finished, Purpose, Stage
+from storage_server.engine.committer import Committer, Late, Made
 from storage_server.engine.configuration import configuration_of
 from storage_server.engine.errors import (
     BlobGone,
@@ -40,6 +51,7 @@ from storage_server.engine.metastore import (
 )
 from storage_server.engine.records import (
     NO_CONDITION,
+    AuditEvent,
     Body,
     BodyFacts,
     BucketRecord,
@@ -56,6 +68,13 @@ from storage_server.engine.records import (
     WriteCondition,
     Writer,
 )
+
+# What is read is read again: a HEAD before its GET, a page's pictures. 2 KB each.
+_decoded = functools.lru_cache(maxsize=4096)(codec.decode_version)
+
+
+_LATE_BYTES_MAX: Final = 16 * limits.KIB
+"""Larger bodies are their own company, and a group of them would hold the loop for too long."""
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,10 +96,14 @@ class Pending:
     """
 
     __slots__ = (
-        "_counts",
         "_due",
+        "_keys",
+        "_markers",
         "_object_bytes",
+        "_objects",
         "_part_bytes",
+        "_parts",
+        "_uploads",
         "bucket",
         "deletes",
         "events",
@@ -95,15 +118,26 @@ class Pending:
         self.puts: list[tuple[bytes, bytes]] = []
         self.deletes: list[bytes] = []
         self.events: list[tuple[bytes, bytes]] = []
-        self._counts = {"keys": 0, "objects": 0, "markers": 0, "uploads": 0, "parts": 0}
+        self._keys = self._objects = self._markers = self._uploads = self._parts = 0
         self._object_bytes = 0
         self._part_bytes = 0
         self._due = 0
 
-    def count(self, **by: int) -> None:
-        """Move counters: ``keys``, ``objects``, ``markers``, ``uploads`` or ``parts``."""
-        for name, change in by.items():
-            self._counts[name] += change
+    def count(
+        self,
+        *,
+        keys: int = 0,
+        objects: int = 0,
+        markers: int = 0,
+        uploads: int = 0,
+        parts: int = 0,
+    ) -> None:
+        """Move counters by so much."""
+        self._keys += keys
+        self._objects += objects
+        self._markers += markers
+        self._uploads += uploads
+        self._parts += parts
 
     def count_bytes(self, change: int) -> None:
         """Move the bytes of stored versions."""
@@ -226,9 +260,13 @@ class Pending:
         after = usage.moved(
             before,
             self.bucket,
+            keys=self._keys,
+            objects=self._objects,
+            markers=self._markers,
             object_bytes=self._object_bytes,
+            uploads=self._uploads,
+            parts=self._parts,
             part_bytes=self._part_bytes,
-            **self._counts,
         )
         if self.bucket.is_granted:
             allowance.require(self.view, before, after)
@@ -241,15 +279,27 @@ class Pending:
 class KeyRows:
     """The rows of one key that decide about it, and how a commit reads them."""
 
-    __slots__ = ("current_key", "key", "newest", "null_key", "versioned_reads")
+    __slots__ = ("current_key", "key")
 
     def __init__(self, key: bytes) -> None:
-        """Name the rows of ``key``."""
+        """Name the rows of ``key``; those of noncurrent versions when they are asked for."""
         self.key = key
         self.current_key = keys.row(rows.CURRENT, key)
-        self.null_key = keys.row(rows.BY_ID, key, rows.NULL_SUFFIX)
-        self.newest = First(*keys.key_range(rows.VERSIONS, key))
-        self.versioned_reads: tuple[bytes | First, ...] = (self.null_key, self.newest)
+
+    @property
+    def null_key(self) -> bytes:
+        """Where it stands where the noncurrent null version is."""
+        return keys.row(rows.BY_ID, self.key, rows.NULL_SUFFIX)
+
+    @property
+    def newest(self) -> First:
+        """The newest of the noncurrent versions."""
+        return First(*keys.key_range(rows.VERSIONS, self.key))
+
+    @property
+    def versioned_reads(self) -> tuple[bytes | First, ...]:
+        """What a write reads besides the current version, in a bucket that has others."""
+        return (self.null_key, self.newest)
 
     def current(self, view: View) -> tuple[bytes, VersionRecord] | None:
         """Return the current object's row and record."""
@@ -295,7 +345,7 @@ class Versions:
         row = self._meta.get_now(part, current_key)
         if isinstance(row, Later):
             row = (await self._meta.get_many(part, [current_key])).get(current_key)
-        current = None if row is None else codec.decode_version(current_key, row)
+        current = None if row is None else _decoded(current_key, row)
         if version_id is None:
             if current is not None or bucket.versioning == Versioning.UNVERSIONED:
                 return current
@@ -342,15 +392,17 @@ class Versions:
             Damaged: The bytes do not verify (for a long span that may come while iterating).
             VersionMissing: The version was deleted and its bytes are gone already.
         """
+        bodies, body = self._bodies, record.detail.body
         try:
-            return await self._bodies.open(bucket, record.detail.body, offset, length)
+            now = bodies.open_now(bucket, body, offset, length)
+            return await bodies.open(bucket, body, offset, length) if now is None else now
         except BlobGone:
             again = await self.find(bucket, key, record.version_id)
             if again is None or again.order != record.order:
                 raise VersionMissing from None
             if again.seq == record.seq:
                 raise Damaged("the bytes of a version are missing") from None
-            return await self._bodies.open(bucket, again.detail.body, offset, length)
+            return await bodies.open(bucket, again.detail.body, offset, length)
 
     async def parts(
         self, bucket: BucketRecord, record: VersionRecord, *, after: int, limit: int
@@ -394,6 +446,47 @@ class Versions:
         version = make_version(key, new, facts, finished.body, finished.plain_bytes)
         return await self.commit_new(bucket, version, condition, finished)
 
+    async def put_whole(
+        self,
+        bucket: BucketRecord,
+        key: bytes,
+        new: NewObject,
+        plain: bytes,
+        verified: Callable[[], BodyFacts],
+        condition: WriteCondition = NO_CONDITION,
+    ) -> Stored:
+        """Make bytes that are all here, up to one chunk, the key's current version, durably.
+
+        ``verified`` tells what is true of them, or raises. They are verified, encrypted and put
+        into their segment when the group of their commit is taken: many small ones in a row.
+
+        Raises:
+            Exception: What ``verified`` raised; nothing was written.
+            OutOfSpace: The disk would go below its reserve; nothing was written.
+            EngineError: Any refusal; the bytes are given back and nothing is visible.
+        """
+        self._bodies.space.require(len(plain))
+
+        def make() -> Made:
+            facts = verified()
+            finished = self._bodies.store(bucket, Purpose(key), plain, new, facts)
+            version = make_version(key, new, facts, finished.body, finished.plain_bytes)
+            return _new_version(bucket, version, condition), finished.refs, Bodies.place(bucket)
+
+        late = Late(make)
+        if len(plain) > _LATE_BYTES_MAX:
+            late.make_now()
+        try:
+            done = await self._grants.commit_late(bucket, late)
+        except (FlushFailed, Stopped):
+            raise  # it is unknown what was written
+        except EngineError:
+            if late.made is not None:
+                await self._bodies.give_back(bucket, late.made[1])
+            raise
+        assert isinstance(done.result, Stored)
+        return done.result
+
     async def commit_new(
         self,
         bucket: BucketRecord,
@@ -414,35 +507,11 @@ class Versions:
         Raises:
             EngineError: Refused; nothing was written, and a staged blob is given back.
         """
-        where = KeyRows(version.key)
         intent = finished.intent_key if finished else intent_key
-
-        def decide(view: View) -> Writes:
-            pending = Pending(view, configuration_of(view, bucket))
-            if intent is not None:
-                pending.take_intent(intent)
-            before = first(view, pending) if first is not None else None
-            if before is not None:
-                return Writes(result=before)
-            stored = _put_current(pending, where, version, condition)
-            if then is not None:
-                then(view, pending, stored)
-            if pending.bucket.feeds:
-                pending.tell(event, version.key, stored, version.detail.writer)
-            return pending.writes(usage.read(view), stored)
-
-        reads: list[bytes | First] = [rows.CONFIGURATION, rows.COUNTERS, where.current_key]
-        if bucket.versioning != Versioning.UNVERSIONED:
-            reads += where.versioned_reads
-        if intent is not None:
-            reads.append(intent)
+        tx = _new_version(bucket, version, condition, intent, first, then, event)
+        refs = finished.refs if finished else ()
         try:
-            done = await self._grants.commit(
-                bucket,
-                Tx(reads, decide, bucket.generation),
-                finished.refs if finished else (),
-                self._bodies.place(bucket),
-            )
+            done = await self._grants.commit(bucket, tx, refs, Bodies.place(bucket))
         except (FlushFailed, Stopped):
             raise  # it is unknown what was written: recovery finds out by the intent
         except EngineError:
@@ -500,12 +569,15 @@ class Versions:
         version_id: VersionId | None,
         change: Callable[[Detail], Detail],
         event: str = "",
+        note: Callable[[VersionRecord, VersionRecord], AuditEvent] | None = None,
     ) -> VersionRecord:
         """Change the detail of a version (tags, lock, grants); identity and bytes stay.
 
-        ``change`` is pure; what it raises as an EngineError refuses the change.
+        ``change`` is pure; what it raises as an EngineError refuses the change. ``note`` says what
+        the audit is told of the version before and after.
 
         Raises:
+            AuditFull: Too much waits for the audit.
             KeyMissing: Without an id: the key has no current object.
             VersionMissing: There is no such version, or it is a delete marker.
         """
@@ -520,12 +592,16 @@ class Versions:
             changed = codec.decode_version(row_key, row)
             if pending.bucket.feeds and event:
                 pending.tell_changed(event, key, changed)
+            if note is not None:
+                pending.events += audit_outbox.told(view, note(record, changed))
             return pending.writes(usage.read(view), changed)
 
         done = await self._committer.commit(
             bucket_part(bucket.bucket_id),
             Tx([rows.CONFIGURATION, rows.COUNTERS, where.current_key], decide, bucket.generation),
         )
+        if note is not None:
+            await audit_outbox.mark(self._committer, bucket_part(bucket.bucket_id))
         assert isinstance(done.result, VersionRecord)
         return done.result
 
@@ -569,6 +645,40 @@ def make_version(
 
 
 # --- Decisions: pure, inside the commit ------------------------------------------------------
+
+
+def _new_version(
+    bucket: BucketRecord,
+    version: NewVersion,
+    condition: WriteCondition,
+    intent: bytes | None = None,
+    first: Callable[[View, Pending], Stored | None] | None = None,
+    then: Callable[[View, Pending, Stored], None] | None = None,
+    event: str = outbox.PUT,
+) -> Tx:
+    """Return the commit of a new current version; the rest is as ``Versions.commit_new`` says."""
+    where = KeyRows(version.key)
+
+    def decide(view: View) -> Writes:
+        pending = Pending(view, configuration_of(view, bucket))
+        if intent is not None:
+            pending.take_intent(intent)
+        before = first(view, pending) if first is not None else None
+        if before is not None:
+            return Writes(result=before)
+        stored = _put_current(pending, where, version, condition)
+        if then is not None:
+            then(view, pending, stored)
+        if pending.bucket.feeds:
+            pending.tell(event, version.key, stored, version.detail.writer)
+        return pending.writes(usage.read(view), stored)
+
+    reads: list[bytes | First] = [rows.CONFIGURATION, rows.COUNTERS, where.current_key]
+    if bucket.versioning != Versioning.UNVERSIONED:
+        reads += where.versioned_reads
+    if intent is not None:
+        reads.append(intent)
+    return Tx(reads, decide, bucket.generation)
 
 
 def _put_current(

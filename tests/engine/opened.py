@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
+from storage_server.core import limits
 from storage_server.core.ids import CanonicalId, PrincipalId, VersionId
 from storage_server.crypto.keyring import MasterSource
 from storage_server.engine.drivers.disk import Disk
@@ -138,6 +139,10 @@ class Opened:
         """Write an object."""
         bucket = bucket or self.bucket
         versions = self.store.versions
+        if len(content) <= limits.CHUNK_BYTES:  # as the port does
+            return await versions.put_whole(
+                bucket, key, new, content, lambda: facts(content), condition
+            )
         stage = await versions.stage(bucket, key, size_hint=len(content))
         try:
             for at in range(0, len(content), 300_000):

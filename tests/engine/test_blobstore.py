@@ -242,7 +242,10 @@ async def test_work_sees_every_byte_once_in_order(
         assert len(view) <= buffer_bytes
         assert bytes(view[:1]) == b"!"
     await reading.aclose()
-    assert [position for position, _ in seen] == list(range(0, len(stored) - 7, buffer_bytes))
+    ends = [position + length for position, length in seen]
+    assert [position for position, _ in seen] == [0, *ends[:-1]]
+    assert ends[-1] == len(stored) - 7
+    assert not any(position % (64 * KIB) for position, _ in seen)
     assert sum(length for _, length in seen) == len(stored) - 7
 
 

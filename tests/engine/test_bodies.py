@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import threading
+from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
@@ -9,16 +11,20 @@ from msgspec.structs import replace
 from storage_server.core import limits
 from storage_server.core.ids import new_blob_id
 from storage_server.engine import keys, rows
-from storage_server.engine.bodies import BodyReader
-from storage_server.engine.errors import Damaged, EngineError, IntentGone
+from storage_server.engine.blob_format import parse_header
+from storage_server.engine.blobstore import Place
+from storage_server.engine.bodies import BodyReader, parse_recovery, ref_of
+from storage_server.engine.errors import ConditionFailed, Damaged, EngineError, IntentGone
 from storage_server.engine.metastore import Tx, Writes, bucket_part, tenant_part
 from storage_server.engine.records import (
     Body,
+    BodyFacts,
     Detail,
     Extent,
     NewObject,
     PartRecord,
     VersionRecord,
+    WriteCondition,
 )
 from tests.engine.opened import (
     NEW,
@@ -31,6 +37,7 @@ from tests.engine.opened import (
     facts,
     stored_files,
 )
+from tests.identities import ensure_tenant
 
 PLACES = [
     (0, "nowhere"),
@@ -79,6 +86,30 @@ async def test_a_size_has_its_place(
     assert await opened.read(b"k") == content
     await opened.reopen()
     assert await opened.read(b"k") == content
+
+
+async def test_small_bodies_of_many_tenants_lie_in_rows_and_of_a_busy_one_in_its_segment(
+    opened: Opened,
+) -> None:
+    """A flush of a segment is for several bodies, or there is none; both are read back."""
+    tenants = [await ensure_tenant(opened.store.identity, f"tenant-{at}") for at in range(16)]
+    buckets = [await opened.another(f"bucket-{at}", one) for at, one in enumerate(tenants)]
+    size = limits.INLINE_SPARSE_BYTES_MAX
+    for at in range(4):
+        for bucket in buckets:
+            await opened.put(b"%d" % at, body(size, at), bucket=bucket)
+            await opened.put(b"busy-%d" % at, body(size, at))
+    await opened.put(b"large", body(size + 1), bucket=buckets[0])
+    assert place_of((await opened.get(b"busy-3")).detail.body) == "segment"
+    assert place_of((await opened.get(b"large", bucket=buckets[0])).detail.body) == "segment"
+    for bucket in buckets:
+        assert place_of((await opened.get(b"3", bucket=bucket)).detail.body) == "row"
+    await opened.reopen()
+    for at in range(4):
+        assert await opened.read(b"busy-%d" % at) == body(size, at)
+        assert [await opened.read(b"%d" % at, bucket=one) for one in buckets] == [
+            body(size, at)
+        ] * len(buckets)
 
 
 @pytest.mark.parametrize("size", [1, 512, 40_000, 300_000, 3_000_000])
@@ -171,6 +202,72 @@ async def test_a_reference_to_another_blob_is_refused(opened: Opened) -> None:
             await opened.store.versions.open(
                 opened.bucket, b"a", replace(first, detail=detail), 0, 1000
             )
+
+
+@pytest.mark.parametrize("size", [1, 4096, limits.CHUNK_BYTES])
+async def test_a_whole_body_that_does_not_verify_is_not_written(opened: Opened, size: int) -> None:
+    """Its error reaches the client, and neither row nor segment has seen a byte of it."""
+
+    def refuse() -> BodyFacts:
+        raise ValueError("not what was promised")
+
+    with pytest.raises(ValueError, match="promised"):
+        await opened.store.versions.put_whole(opened.bucket, b"k", NEW, body(size), refuse)
+    assert await opened.read(b"k") is None
+    assert stored_files(opened.folder) == []
+
+
+async def test_a_whole_body_whose_commit_is_refused_is_called_dead(opened: Opened) -> None:
+    """Its entry lies in a segment by then; compaction learns of it by a note."""
+    await opened.put(b"k", body(4096))
+    with pytest.raises(ConditionFailed):
+        await opened.put(b"k", body(4096, 1), WriteCondition(absent=True))
+    assert await opened.read(b"k") == body(4096)
+    part = tenant_part(opened.tenant.tenant_id)
+    notes = await opened.store.inside.meta.scan(part, *keys.family_range(rows.DEAD), 10)
+    assert len(notes.rows) == 1
+
+
+async def test_the_header_of_a_blob_tells_salvage_what_it_is(opened: Opened) -> None:
+    """Key, content type and ETag, as far as the keyring opens them."""
+    new = replace(NEW, headers=(("Content-Type", "text/plain"),))
+    await opened.put(b"k", body(4096), new=new)
+    record = await opened.get(b"k")
+    assert record.detail.body is not None
+    (extent,) = record.detail.body.extents
+    store = opened.store.inside
+    head = store.blobs.read_now(
+        Place(opened.tenant.tenant_id, opened.bucket.bucket_id), ref_of(extent), 0, 400
+    )
+    assert isinstance(head, bytes)
+    sealed = parse_header(head).recovery
+    found = parse_recovery(
+        store.bodies.keyholder.open_recovery(opened.bucket, extent.blob_id, sealed)
+    )
+    assert (found.key, found.content_type, found.etag) == (b"k", "text/plain", record.etag)
+
+
+async def test_who_is_cancelled_waits_for_the_thread_that_writes(opened: Opened) -> None:
+    """The file would be closed under it, and another file get its descriptor."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def views() -> Iterator[memoryview]:
+        began.set()
+        go_on.wait(10)
+        yield memoryview(body(100_000))
+
+    stage = await opened.store.versions.stage(opened.bucket, b"k", size_hint=OWN_FILE)
+    writing = asyncio.ensure_future(stage.write_all(views(), 100_000))
+    await asyncio.to_thread(began.wait, 10)
+    writing.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not writing.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await stage.abort()
+    assert not stored_files(opened.folder)
 
 
 async def test_a_swept_writer_is_told_and_shows_nothing(opened: Opened) -> None:

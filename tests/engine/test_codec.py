@@ -263,13 +263,13 @@ WRITER = Writer(PrincipalId("AIDA"), "AKIA", "REQUEST")
 EMPTY = Detail(owner=CanonicalId("a" * 64), writer=WRITER)
 
 
-def version_row(row_key: bytes, detail: Detail = EMPTY) -> bytes:
+def version_row(row_key: bytes, detail: Detail = EMPTY, *, is_null: bool = False) -> bytes:
     """Return a plain version's row."""
     return codec.encode_version(
         row_key,
         kind=Kind.OBJECT,
         order=7,
-        id_half=b"12345678",
+        id_half=None if is_null else b"12345678",
         modified_us=1_700_000_000_123_456,
         etag=b"0" * 32,
         size_bytes=12,
@@ -346,7 +346,11 @@ def test_a_version_comes_back_and_lists_the_same(
         detail=detail,
     )
     assert codec.is_marker_row(row) == record.is_marker
-    shown = (codec.iso_ms(modified_us), etag.encode(), b"%d" % size, storage_class.encode())
+    shown = (
+        b"<LastModified>%b</LastModified>" % codec.iso_ms(modified_us)
+        + f'<ETag>"{etag}"</ETag><Size>{size}</Size>'.encode()
+        + f"<StorageClass>{storage_class}</StorageClass>".encode()
+    )[len("<LastModified>") : -len("</StorageClass>")]
     assert codec.listed([row_key], [row]) == ([key], [shown])
     assert codec.listed([b"partition" + row_key] * 2, [row] * 2, b"partition") == (
         [key] * 2,
@@ -446,6 +450,32 @@ def test_a_cut_row_is_damage(length: int) -> None:
         codec.decode_version(b"k", version_row(b"k")[:length])
 
 
+@pytest.mark.parametrize("length", [18, 39])
+def test_a_sound_row_too_short_for_a_listing_is_damage(length: int) -> None:
+    """A listing takes its text from a place that such a row does not have."""
+    row = version_row(b"k")[:length]
+    with pytest.raises(Damaged):
+        codec.listed([b""], [_with_crc(row)])
+
+
+@pytest.mark.parametrize("is_null", [False, True])
+def test_a_page_takes_versions_of_both_kinds_of_id(is_null: bool) -> None:  # noqa: FBT001
+    """Null versions have a mark of their own in the checksum, and keep it wherever they move."""
+    row = codec.rekey_version(b"k", b"ok\0\1", version_row(b"k", is_null=is_null))
+    other = version_row(b"ol\0\1", is_null=not is_null)
+    assert codec.listed([b"ok\0\1", b"ol\0\1"], [row, other])[0] == [b"k", b"l"]
+    assert codec.decode_version(b"ok\0\1", row).is_null == is_null
+
+
+def test_fields_that_say_nothing_take_no_room() -> None:
+    """Nearly every row ends in them, and a page of a listing reads a thousand rows."""
+    short = codec.encode_detail(EMPTY)
+    full = codec.encode_detail(msgspec.structs.replace(EMPTY, annotations_count=1))
+    assert len(full) - len(short) >= 14
+    assert msgspec.msgpack.decode(short, type=Detail) == EMPTY
+    assert short.startswith(bytes((0x90 | 13,)))
+
+
 def test_a_record_of_another_kind_is_damage() -> None:
     """A sound row with other content than its key promises is refused."""
     row = codec.encode_record(b"k", Due(upload_key=b"k"), 1, 2)
@@ -456,8 +486,9 @@ def test_a_record_of_another_kind_is_damage() -> None:
 
 
 def _with_crc(row: bytes) -> bytes:
-    """Return a row with a checksum that fits it under the empty row key."""
-    return row + zlib.crc32(row).to_bytes(4, "little")
+    """Return a row with a checksum that fits it under the empty row key, as FORMAT.md has it."""
+    mark = ((row[0] ^ 1) << 8 | row[1]) * 0x9E3779B1 & 0xFFFFFFFF
+    return row + (zlib.crc32(row) ^ mark).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize("flag", [0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80])

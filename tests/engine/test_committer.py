@@ -9,7 +9,7 @@ from storage_server.core.clock import SystemClock
 from storage_server.core.ids import BlobId, BucketId, TenantId
 from storage_server.core.limits import GROUP_MEMBERS_MAX
 from storage_server.engine.blobstore import Place, Ref
-from storage_server.engine.committer import Committer
+from storage_server.engine.committer import Committer, Late, Made
 from storage_server.engine.errors import (
     ConditionFailed,
     FlushFailed,
@@ -79,12 +79,6 @@ class Blobs:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-
-    async def sync(self, refs: Sequence[Ref], places: Sequence[Place]) -> None:
-        """Note what is flushed."""
-        flush = self.flushing(refs, places)
-        assert flush is not None
-        flush()
 
     def flushing(self, refs: Sequence[Ref], places: Sequence[Place]) -> Callable[[], None] | None:
         """Return the call that notes what is flushed."""
@@ -219,6 +213,79 @@ async def test_each_member_learns_its_own_outcome(bench: Bench) -> None:
     )
     expected = [Done, ConditionFailed, StaleGeneration, Done]
     assert [type(outcome) for outcome in outcomes] == expected
+
+
+async def test_late_members_are_made_together_when_their_group_is_taken(bench: Bench) -> None:
+    """None is made while the flush before runs; then all, in order, and before anything else."""
+    made: list[int] = []
+
+    def late(number: int) -> Late:
+        def make() -> Made:
+            made.append(number)
+            return put(b"%d" % number), (ref(number),), PLACE
+
+        return Late(make)
+
+    bench.journal.gate.clear()
+    first = bench.begin(A, put(b"first"))
+    await bench.settle()
+    rest = [asyncio.ensure_future(bench.committer.commit_late(A, late(at))) for at in (1, 2, 3)]
+    await bench.settle()
+    assert made == []
+    bench.journal.gate.set()
+    done = await asyncio.gather(first, *rest)
+    assert made == [1, 2, 3]
+    assert bench.journal.calls == [("a", 1), ("sync", [1, 2, 3]), ("a", 3)]
+    assert [one.result for one in done] == [b"first", b"1", b"2", b"3"]
+
+
+async def test_a_late_member_that_cannot_be_made_fails_alone(bench: Bench) -> None:
+    """Whatever making it raised is its own outcome; a group of such members flushes nothing."""
+
+    def refuse() -> Made:
+        raise ValueError("not what was promised")
+
+    outcomes = await asyncio.gather(
+        bench.committer.commit_late(A, Late(refuse)),
+        bench.begin(A, put(b"a")),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [ValueError, Done]
+    with pytest.raises(ValueError, match="promised"):
+        await bench.committer.commit_late(B, Late(refuse))
+    assert bench.journal.calls == [("a", 1)]
+    assert bench.failures == []
+
+
+async def test_a_late_member_whose_caller_gave_up_is_never_made(bench: Bench) -> None:
+    """Nobody waits for it and nothing of it is written; what was made already is committed."""
+    made: list[bytes] = []
+
+    def late(key: bytes) -> Late:
+        def make() -> Made:
+            made.append(key)
+            return put(key), (), None
+
+        return Late(make)
+
+    early = late(b"early")
+    early.make_now()
+    bench.journal.gate.clear()
+    first = bench.begin(A, put(b"first"))
+    await bench.settle()
+    waiting = [
+        asyncio.ensure_future(bench.committer.commit_late(A, one)) for one in (early, late(b"late"))
+    ]
+    await bench.settle()
+    for one in waiting:
+        one.cancel()
+    await bench.settle()
+    bench.journal.gate.set()
+    await first
+    await bench.committer.close()
+    assert made == [b"early"]
+    assert bench.meta.get_now(A, b"early") == b"v"
+    assert bench.meta.get_now(A, b"late") is None
 
 
 async def test_a_full_store_fails_its_group_only(bench: Bench) -> None:

@@ -745,3 +745,45 @@ async def test_a_blob_refused_for_lack_of_space_can_be_forgotten(
     await store.delete(place, ref)
     disk.heal()
     await store.sync([ref], [place])  # nothing is remembered that could fail
+
+
+async def read_whole(store: FileBlobStore, place: Place, ref: Ref) -> bytes:
+    """Return the stored bytes of a blob as a large read gives them."""
+    reading = await store.read(place, ref, 0, ref.stored_bytes, MIB)
+    try:
+        return b"".join([bytes(view) async for view in reading])
+    finally:
+        await reading.aclose()
+
+
+@pytest.mark.parametrize("after", range(4, 16))
+async def test_a_read_that_leaves_the_memory_goes_on_in_a_thread(
+    store: FileBlobStore, place: Place, disk: FaultyDisk, after: int
+) -> None:
+    """Wherever that is, each byte comes once and in order."""
+    ref = await put(store, place, 4 * MIB)
+    whole = await read_whole(store, place, ref)
+    disk.fail("preadv", errno.EAGAIN, after=after, times=1)
+    assert await read_whole(store, place, ref) == whole
+    assert disk.failures_count == 1
+
+
+async def test_a_large_read_from_memory_lets_others_have_their_turn(
+    store: FileBlobStore, place: Place
+) -> None:
+    """Between any two views, although nothing waits for the disk."""
+    ref = await put(store, place, 8 * MIB)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.ensure_future(count())
+    reading = await store.read(place, ref, 0, ref.stored_bytes, MIB)
+    seen = [turns async for _ in reading]
+    counting.cancel()
+    await reading.aclose()
+    assert len(set(seen)) == len(seen) > 8

@@ -104,6 +104,39 @@ async def test_what_was_projected_is_found_by_each_of_its_names(identity: Identi
     assert identity.find_credential_now("AKIANOBODY") is None
 
 
+async def test_an_address_is_found_in_all_tenants_that_have_it(identity: Identity) -> None:
+    """Whatever their number, and nobody else whose address begins alike."""
+    others = [TenantId(number.to_bytes(8, "big")) for number in range(1, 301)]
+    people = tuple(
+        replace(
+            user(tenant_id=there),
+            principal_id=PrincipalId(f"AIDA{number}"),
+            canonical_id=CanonicalId(f"{number:064}"),
+            email="alice@EXAMPLE.org",
+        )
+        for number, there in enumerate(others)
+    )
+    for start in range(0, len(people), 60):
+        await identity.project(Projected(principals=people[start : start + 60]))
+    alike = replace(user("Bob"), email="alice@example.org.uk")
+    await identity.project(Projected(principals=(alike,)))
+    found = [one.tenant_id async for one in identity.each_of_email("Alice@example.ORG")]
+    assert sorted(found) == sorted([ACME, *others])
+    gone = replace(people[0], revision=2, deleted=True)
+    await identity.project(Projected(principals=(gone,)))
+    assert len([one async for one in identity.each_of_email("alice@example.org")]) == 300
+
+
+async def test_whose_control_database_is_obeyed_is_noted_once(identity: Identity) -> None:
+    """Only a rebuild puts another one in its place."""
+    assert identity.installation_now() == ""
+    for name in ("one", "two"):
+        await identity.project(Projected(installation=name))
+        assert identity.installation_now() == "one"
+    await identity.project(Projected(installation="two", is_forced=True))
+    assert identity.installation_now() == "two"
+
+
 async def test_a_tenants_root_owns_under_the_tenants_canonical_id(identity: Identity) -> None:
     """The two share one canonical id: it leads to the root, and to the tenant."""
     root = replace(
@@ -392,7 +425,7 @@ def test_rows_from_before_there_were_accounts_still_decode() -> None:
     early = EarlyTenant(ACME, "1" * 12, "c" * 64, "default", b"key", 1)
     found = codec.decode_record(TenantRecord, b"T", codec.encode_record(b"T", early, 1, 1))
     assert (found.name, found.state, found.revision) == ("default", TenantState.ACTIVE, 0)
-    assert (found.default_public_access_block, found.deleted) == (15, False)
+    assert (found.default_public_access_block, found.deleted) == (None, False)
 
 
 # --- Many at once --------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ async def test_s61_a_wrapped_key_opens_in_its_own_place_only(
     strange = await opened.another("strange", tenant)
     wrapped = holder.wrap(bucket, BLOB, KEY)
     version = bucket.key_version
+    assert holder.unwrap(bucket, BLOB, wrapped, version) == KEY  # and is remembered
     attempts: list[Callable[[], bytes]] = [
         lambda: holder.unwrap(bucket, OTHER_BLOB, wrapped, version),
         lambda: holder.unwrap(other, BLOB, wrapped, version),

@@ -12,7 +12,7 @@ from storage_server.core.ids import BucketId
 from storage_server.core.limits import COMMIT_BYTES_MAX, ROW_BYTES_MAX
 from storage_server.engine import keys
 from storage_server.engine.drivers.lmdb_meta import LmdbMetaStore
-from storage_server.engine.errors import ConditionFailed, Faulty
+from storage_server.engine.errors import ConditionFailed, Faulty, OutOfSpace
 from storage_server.engine.metastore import (
     ROOT,
     Done,
@@ -201,6 +201,30 @@ async def test_an_empty_range_and_a_missing_partition_have_no_rows(store: MetaSt
     assert store.get_now(missing, b"a") is None
 
 
+@LAW
+@given(
+    ours=st.sets(OBJECT_KEYS, max_size=6),
+    theirs=st.sets(OBJECT_KEYS, max_size=6),
+    bounds=st.tuples(OBJECT_KEYS, OBJECT_KEYS).map(sorted),
+)
+async def test_partitions_are_told_by_the_rows_that_they_have_in_a_range(
+    store: MetaStore, ours: set[bytes], theirs: set[bytes], bounds: list[bytes]
+) -> None:
+    """Also where pointers stand at the bounds, and next to a partition without rows."""
+    start, end = bounds
+    await refill(store, ours)
+    page = await store.scan(OTHER, b"", KEY_END, 10_000)
+    old = [key for key, _ in page.rows]
+    await store.commit(OTHER, [tx(lambda _: Writes([(key, b"") for key in theirs], old))])
+    expected = [
+        part
+        for part, held in ((PART, ours), (OTHER, theirs))
+        if any(start <= key < end for key in held)
+    ]
+    missing = bucket_part(BucketId(b"\x01" * 8))
+    assert await store.holding([PART, missing, OTHER], start, end) == expected
+
+
 async def test_a_page_of_nothing_is_the_end(store: MetaStore) -> None:
     """A limit of zero never promises more, as max-keys=0 does not."""
     await fill(store, PART, [(keys.row(b"o", b"a/b"), b"")])
@@ -375,6 +399,40 @@ async def test_a_mistaken_member_harms_no_other(store: MetaStore, mistake: str) 
     assert isinstance(outcomes[1], Refused)
     assert isinstance(outcomes[1].error, Faulty)
     assert [key for key, _ in (await store.scan(PART, b"", KEY_END, 10)).rows] == [b"a", b"b"]
+
+
+async def test_partitions_commit_together_and_are_answered_apart(store: MetaStore) -> None:
+    """What one refuses is nothing to the other, and what comes before is done once."""
+
+    def refuse(_: View) -> Writes:
+        raise ConditionFailed("If-Match")
+
+    done: list[str] = []
+    ours, theirs = await store.commit_all(
+        [(PART, [put(b"a"), tx(refuse), put(b"b")]), (OTHER, [put(b"c")])],
+        lambda: done.append("before"),
+    )
+    assert not isinstance(ours, OutOfSpace)
+    assert not isinstance(theirs, OutOfSpace)
+    assert [type(one) for one in ours] == [Done, Refused, Done]
+    assert [type(one) for one in theirs] == [Done]
+    assert done == ["before"]
+    assert list(await store.get_many(PART, [b"a", b"b", b"c"])) == [b"a", b"b"]
+    assert list(await store.get_many(OTHER, [b"a", b"b", b"c"])) == [b"c"]
+
+
+async def test_without_space_for_what_comes_before_no_partition_is_written(
+    store: MetaStore,
+) -> None:
+    """Rows never refer to blobs that did not find room."""
+
+    def fill_up() -> None:
+        raise OutOfSpace("no room for blobs")
+
+    outcomes = await store.commit_all([(PART, [put(b"a")]), (OTHER, [put(b"a")])], fill_up)
+    assert [type(one) for one in outcomes] == [OutOfSpace, OutOfSpace]
+    for part in PARTS:
+        assert await store.get_many(part, [b"a"]) == {}
 
 
 async def test_deletes_come_before_puts(store: MetaStore) -> None:

@@ -1,11 +1,25 @@
 """Recovery: what a dead writer left is finished or undone, in proportion to what it left."""
 
+from pathlib import Path
+
+import pytest
+
 from storage_server.core.ids import new_bucket_id
 from storage_server.engine import bucket_counts, codec, fsck, keys, rows
 from storage_server.engine.bucket_counts import BucketRoom
+from storage_server.engine.errors import Damaged
 from storage_server.engine.metastore import ROOT, Tx, View, Writes, bucket_part
 from storage_server.engine.records import BucketState, NameRecord
-from tests.engine.opened import OWN_FILE, OWNER, PART, SEGMENT, Opened, body
+from tests.engine.opened import (
+    OWN_FILE,
+    OWNER,
+    PART,
+    SEGMENT,
+    Opened,
+    body,
+    copy_folder,
+    open_store,
+)
 
 
 async def assert_clean(opened: Opened) -> None:
@@ -119,6 +133,64 @@ async def test_a_dead_writers_segment_gives_its_reservation_back(opened: Opened)
     await opened.store.recovery.tidy()
     assert segment.stat().st_blocks * 512 < 2 * SEGMENT
     assert await opened.read(b"a") == body(SEGMENT)
+
+
+async def test_what_a_killed_writer_reserved_waits_for_the_job(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """A start sweeps buckets and does not wait for segments; tidying gives their room back."""
+    await opened.put(b"a", body(SEGMENT))
+    await claim(opened, "half", has_partition=True)
+    killed = tmp_path / "killed"
+    copy_folder(opened.folder, killed)
+    store = await open_store(killed, opened.clock)
+    try:
+        segment = next((killed / "objects").rglob("segments/*"))
+        await store.recovery.sweep()
+        assert store.buckets.find_now("half") is None
+        assert (await store.recovery.run()).is_empty
+        reserved_bytes = segment.stat().st_size
+        (dead,) = store.inside.incarnation.dead()
+        assert not store.inside.incarnation.has_sealed(dead)
+        assert await store.recovery.tidy()
+        assert segment.stat().st_size < reserved_bytes
+        assert store.inside.incarnation.dead() == []
+    finally:
+        await store.close()
+
+
+async def test_a_writer_that_ended_in_order_has_sealed_its_segments(opened: Opened) -> None:
+    """Its file says so, for this life of the machine: seals are not flushed."""
+    await opened.put(b"a", body(SEGMENT))
+    await opened.reopen()
+    incarnation = opened.store.inside.incarnation
+    (dead,) = incarnation.dead()
+    assert incarnation.has_sealed(dead)
+    marked = incarnation.folder / dead.hex()
+    marked.write_bytes(b"sealed in boot " + b"00000000-0000-0000-0000-000000000000\n")
+    assert not incarnation.has_sealed(dead)
+
+
+async def test_a_writer_that_wrote_nothing_leaves_nothing(opened: Opened) -> None:
+    """Starts and commands that only look leave nobody to sweep after."""
+    await opened.reopen()
+    await opened.store.recovery.tidy()
+    await opened.reopen()
+    assert opened.store.inside.incarnation.dead() == []
+    assert await opened.store.recovery.tidy() is False
+
+
+async def test_a_damaged_configuration_keeps_no_other_bucket_waiting(opened: Opened) -> None:
+    """The others are finished, and what is wrong is told."""
+    damaged = await opened.another("damaged")
+    await claim(opened, "half", has_partition=True)
+    part = bucket_part(damaged.bucket_id)
+    writes = Writes([(rows.CONFIGURATION, b"\x01" * 40)])
+    await opened.store.inside.committer.commit(part, Tx([], lambda _: writes))
+    await opened.reopen()
+    with pytest.raises(Damaged):
+        await opened.store.recovery.sweep()
+    assert opened.store.buckets.find_now("half") is None
 
 
 async def test_intents_of_a_deleted_bucket_go_before_its_rows(opened: Opened) -> None:

@@ -4,18 +4,20 @@ It can't read while a decision runs, as a driver behind a network can't: it note
 decision asked for and runs it again from its start.
 """
 
+import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
 from storage_server.core.clock import Clock
 from storage_server.engine import keys
 from storage_server.engine.drivers.deciding import decide
-from storage_server.engine.errors import EngineError
+from storage_server.engine.errors import EngineError, OutOfSpace
 from storage_server.engine.metastore import (
     Columns,
     Done,
     First,
     Later,
+    Outcomes,
     Page,
     Part,
     Refused,
@@ -129,6 +131,10 @@ class MemoryMetaStore:
         shown: list[tuple[bytes, bytes | None]] = [*rows[:limit]]
         return Page(shown, len(rows) > limit > 0, shown[-1][0] if shown else start)
 
+    async def holding(self, parts: Sequence[Part], start: bytes, end: bytes) -> list[Part]:
+        """Return the partitions that have rows in a range."""
+        return [part for part in parts if self._rows_of(part).between(start, end)]
+
     async def columns(self, part: Part, start: bytes, end: bytes, limit: int) -> Columns:
         """Return rows in order, keys and values apart."""
         page = await self.scan(part, start, end, limit)
@@ -170,6 +176,25 @@ class MemoryMetaStore:
         if before is not None:
             before()
         return [self._member(self._parts.get(part), tx) for tx in txs]
+
+    async def commit_all(
+        self, groups: Sequence[tuple[Part, Sequence[Tx]]], before: Callable[[], None] | None = None
+    ) -> list[Outcomes | OutOfSpace]:
+        """Run the members of several partitions."""
+        if before is not None:
+            try:
+                before()
+            except OutOfSpace as error:
+                return [error] * len(groups)
+        ended: list[Outcomes | BaseException] = await asyncio.gather(
+            *(self.commit(*group) for group in groups), return_exceptions=True
+        )
+        told: list[Outcomes | OutOfSpace] = []
+        for one in ended:
+            if isinstance(one, BaseException) and not isinstance(one, OutOfSpace):
+                raise one
+            told.append(one)
+        return told
 
     async def close(self) -> None:
         """There is nothing to let go of."""

@@ -90,6 +90,8 @@ class FileBlobStore:
         self._descriptors = Descriptors(self._options.descriptors_max)
         self._direct = self._options.direct
         self._closed = False
+        self.has_sealed = True
+        """Whether each segment that was let go of has its end mark; all are, once closed."""
         self._lock = threading.Lock()
         self._open: dict[TenantId, Segment] = {}
         self._full: list[Segment] = []
@@ -322,7 +324,7 @@ class FileBlobStore:
             self._open.clear()
             self._full.clear()
             self._undurable.clear()
-        await self._run(self._flushers, lambda: _seal_all(segments))
+        self.has_sealed &= await self._run(self._flushers, lambda: _seal_all(segments))
         for pool in (self._flushers, self._lanes, self._workers):
             pool.shutdown(wait=False)
         self._descriptors.close()
@@ -363,7 +365,7 @@ class FileBlobStore:
         failures += [why for one in others if isinstance(why := one.exception(), EngineError)]
         for segment in full:
             if segment.idle or segment.error is not None:
-                segment.seal()
+                self.has_sealed &= segment.seal()
             else:
                 with self._lock:
                     self._full.append(segment)
@@ -536,9 +538,9 @@ def _first_view(
     return stretch.fill(buffer, work)
 
 
-def _seal_all(segments: Sequence[Segment]) -> None:
-    for segment in segments:
-        segment.seal()
+def _seal_all(segments: Sequence[Segment]) -> bool:
+    sealed = [segment.seal() for segment in segments]
+    return all(sealed)
 
 
 def _abort_unwanted(coming: Future[OwnFileSink]) -> None:

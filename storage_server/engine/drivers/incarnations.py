@@ -10,8 +10,11 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from storage_server.core.ids import IncarnationId, new_incarnation_id
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Incarnation:
@@ -36,9 +39,27 @@ class Incarnation:
                 return cls(folder, incarnation_id, descriptor)
             os.close(descriptor)  # a sweep came between making and locking it
 
-    def end(self) -> None:
-        """End this life in order; what it left is swept as for any dead one."""
+    def end(self, *, has_written: bool = True, has_sealed: bool = False) -> None:
+        """End this life in order; what it left is swept as for any dead one.
+
+        One that wrote nothing leaves nothing, not even its file. ``has_sealed``: none of its
+        segments reserves anything, which the file says from then on.
+        """
+        if not has_written:
+            (self.folder / self.id.hex()).unlink(missing_ok=True)
+        elif has_sealed:
+            os.pwrite(self._descriptor, _sealed_mark(), 0)
         os.close(self._descriptor)
+
+    def has_sealed(self, other: IncarnationId) -> bool:
+        """Tell whether a dead one has left all its segments sealed.
+
+        A seal is not flushed, so it counts only until the machine starts anew.
+        """
+        try:
+            return (self.folder / other.hex()).read_bytes() == _sealed_mark()
+        except FileNotFoundError:
+            return False
 
     def is_dead(self, incarnation_id: bytes) -> bool:
         """Tell whether another life is over: its file is gone, or nobody holds it."""
@@ -56,6 +77,13 @@ class Incarnation:
         """Remove the files of dead lives, after everything that they left was swept."""
         for one in dead:
             (self.folder / one.hex()).unlink(missing_ok=True)
+
+
+def _sealed_mark() -> bytes:
+    try:
+        return b"sealed in boot " + _BOOT_ID.read_bytes()
+    except OSError:
+        return os.urandom(16)  # a system that can't tell has no such mark
 
 
 @contextmanager

@@ -124,15 +124,14 @@ class Group:
     def _prefetch(self, part: Part, txs: Sequence[Tx]) -> None:
         """Read what the members declare by key, in one call of LMDB."""
         table = self._table
+        reads = {read for tx in txs for read in tx.reads if type(read) is bytes}
         wanted = [
             full
-            for tx in txs
-            for read in tx.reads
-            if type(read) is bytes
-            and len(read) <= PLAIN_BYTES_MAX
-            and (full := part + read) not in table
+            for read in reads
+            if len(read) <= PLAIN_BYTES_MAX and (full := part + read) not in table
         ]
         if wanted:
+            wanted.sort()  # neighbours are found on the page that was just looked at
             with self._txn.cursor() as cursor:
                 found = cursor.getmulti(wanted)
             table.update(dict.fromkeys(wanted))

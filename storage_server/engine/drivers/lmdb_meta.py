@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -19,18 +20,24 @@ from storage_server.engine.drivers import lmdb_rows, lmdb_space
 from storage_server.engine.drivers.lmdb_group import Group
 from storage_server.engine.drivers.lmdb_rows import PLAIN_BYTES_MAX, Txn
 from storage_server.engine.drivers.lmdb_writer import Faults, Job, NoFaults, Writer
-from storage_server.engine.errors import Damaged, FormatTooNew, InstanceLocked, Stopped, Unsupported
+from storage_server.engine.errors import (
+    Damaged,
+    EngineError,
+    FormatTooNew,
+    InstanceLocked,
+    OutOfSpace,
+    Stopped,
+    Unsupported,
+)
 from storage_server.engine.metastore import (
     LATER,
     ROOT,
     Columns,
-    Done,
     Later,
+    Outcomes,
     Page,
     Part,
-    Refused,
     RollupSpec,
-    Stale,
     Tx,
 )
 
@@ -104,7 +111,7 @@ class LmdbMetaStore:
 
     async def commit(
         self, part: Part, txs: Sequence[Tx], before: Callable[[], None] | None = None
-    ) -> list[Done | Refused | Stale]:
+    ) -> Outcomes:
         """Run the members in order, in one durable transaction with what else waits now.
 
         ``before`` runs in the committer thread, ahead of the transaction.
@@ -115,10 +122,18 @@ class LmdbMetaStore:
         """
         if not txs:
             return []
-        apply: Callable[[Group], object] = lambda group: group.commit(part, txs)  # noqa: E731
-        job = Job(part, apply, self._loop.create_future(), txs, before)
-        outcome = await self._write(job)
-        return cast("list[Done | Refused | Stale]", outcome)
+        return cast("Outcomes", await self._write(self._committing(part, txs, before)))
+
+    async def commit_all(
+        self, groups: Sequence[tuple[Part, Sequence[Tx]]], before: Callable[[], None] | None = None
+    ) -> list[Outcomes | OutOfSpace]:
+        """Do so for several partitions, in one transaction: one hop to the thread and back."""
+        first = None if before is None else _once(before)
+        futures = [self._write(self._committing(*group, first)) for group in groups]
+        # The writer is given them at once and tells them at once, in this order.
+        with suppress(OutOfSpace):
+            await futures[-1]
+        return [_outcome(future) for future in futures]
 
     def get_now(self, part: Part, key: bytes) -> bytes | Later | None:
         """Return a row; ``LATER`` when reads may wait for the disk."""
@@ -167,6 +182,10 @@ class LmdbMetaStore:
         del rows[limit:]
         return Page(rows, more and limit > 0, rows[-1][0] if rows else start)
 
+    async def holding(self, parts: Sequence[Part], start: bytes, end: bytes) -> list[Part]:
+        """Return those of the partitions that have a row in a range; one seek for each."""
+        return await self._read(lambda txn: lmdb_rows.holding(txn, parts, start, end))
+
     async def columns(self, part: Part, start: bytes, end: bytes, limit: int) -> Columns:
         """Return up to ``limit`` rows with ``start <= key < end``, keys and values apart."""
         stem, keys, values = await self._read(
@@ -201,6 +220,10 @@ class LmdbMetaStore:
             self._pool.shutdown()
         self._room.close()
         self._env.close()
+
+    def _committing(self, part: Part, txs: Sequence[Tx], before: Callable[[], None] | None) -> Job:
+        apply: Callable[[Group], object] = lambda group: group.commit(part, txs)  # noqa: E731
+        return Job(part, apply, self._loop.create_future(), txs, before)
 
     def _write(self, job: Job) -> asyncio.Future[object]:
         """Queue a job; those of one turn of the loop reach the writer together."""
@@ -298,6 +321,30 @@ def _found(txn: Txn, part: bytes, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         if value is not None:
             found[key] = value
     return found
+
+
+def _outcome(future: "asyncio.Future[object]") -> Outcomes | OutOfSpace:
+    error = future.exception()
+    if isinstance(error, OutOfSpace):
+        return error
+    return cast("Outcomes", future.result())
+
+
+def _once(work: Callable[[], None]) -> Callable[[], None]:
+    """Return a call that does the work the first time, and ends as that did each time."""
+    ended: list[EngineError | None] = []
+
+    def run() -> None:
+        if not ended:
+            try:
+                work()
+                ended.append(None)
+            except EngineError as error:
+                ended.append(error)
+        if ended[0] is not None:
+            raise ended[0]
+
+    return run
 
 
 def _unreadable(error: lmdb.Error) -> Damaged:

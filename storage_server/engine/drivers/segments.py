@@ -163,22 +163,26 @@ class Segment:
                         self.error = failure
                         self._queue.clear()
 
-    def seal(self) -> None:
-        """Write the end mark, give back what was reserved behind it, and close the file."""
+    def seal(self) -> bool:
+        """Write the end mark, give back what was reserved behind it, and close the file.
+
+        False: there is no mark, and something may still be reserved.
+        """
         with self._flushing, self._wiping, self._lock:
             self._closed = True
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor < 0:
-                return
+                return True
             try:
                 if self.error is None:
                     mark = _seal(self.container, self._written)
                     self._disk.truncate(descriptor, self._written)
                     write_all(self._disk, descriptor, [mark], self._written)
             except OSError:
-                return  # without its mark it reads like the segment of a process that died
+                return False  # without its mark it reads like the segment of a process that died
             finally:
                 os.close(descriptor)
+            return self.error is None
 
     def duplicate(self) -> int:
         """Return another descriptor of the file; -1 when it is closed or none is to be had."""

@@ -25,10 +25,6 @@ from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
 from storage_server.s3.timestamps import iso_ms
 
-ListedFields = tuple[bytes, bytes, bytes, bytes]
-"""What is printed of one current object, in ASCII: ``YYYY-MM-DDTHH:MM:SS.mmmZ``, ETag without
-quotes, decimal size, storage class."""
-
 
 class ObjectPage(Protocol):
     """One page of current objects and folded prefixes; ``next_marker`` goes on when truncated."""
@@ -39,8 +35,11 @@ class ObjectPage(Protocol):
         ...
 
     @property
-    def fields(self) -> Sequence[ListedFields]:
-        """What is printed of each of them."""
+    def texts(self) -> list[bytes]:
+        """What stands in each one's entry between ``<LastModified>`` and ``</StorageClass>``.
+
+        The store keeps it as it is sent: 1,000 times putting it together cost a sixth of a page.
+        """
         ...
 
     @property
@@ -315,31 +314,30 @@ def list_object_versions_reply(
 def _objects(
     page: ObjectPage, owners: Owner | Sequence[Owner] | None, *, is_url: bool
 ) -> list[bytes]:
-    """Return the Contents elements in pieces; at 1,000 plain keys, 0.15 us for each.
-
-    Keys stand between pieces that end one element and begin the next.
-    """
-    if not page.keys:
+    """Return the Contents elements in pieces; at 1,000 plain keys, 0.1 us for each."""
+    count = len(page.keys)
+    if not count:
         return []
-    pieces = [b"<Contents><Key>"] * (2 * len(page.keys) + 1)
-    pieces[1::2] = encode_keys(page.keys, is_url=is_url)
+    pieces = [b"", b"</Key><LastModified>", b"", b""] * count
+    pieces[0::4] = encode_keys(page.keys, is_url=is_url)
+    pieces[2::4] = page.texts
     if owners is None or isinstance(owners, Owner):
-        pieces[2::2] = map(_behind_key(owners).__mod__, page.fields)
+        pieces[3::4] = [_behind_text(owners)] * count
     else:
-        forms = {owner: _behind_key(owner) for owner in set(owners)}
-        pieces[2::2] = [forms[one] % row for one, row in zip(owners, page.fields, strict=True)]
-    pieces[-1] = pieces[-1].removesuffix(b"<Contents><Key>")
-    return pieces
+        behind = {owner: _behind_text(owner) for owner in set(owners)}
+        pieces[3::4] = [behind[owner] for owner in owners]
+    # Each entry ends with the beginning of the next one.
+    pieces[-1] = pieces[-1].removesuffix(_BEGIN)
+    return [_BEGIN, *pieces]
 
 
-def _behind_key(owner: Owner | None) -> bytes:
-    """Return the form of what stands between an object's key and the next one's."""
-    owned = b"" if owner is None else owner.render().replace(b"%", b"%%")
-    return (
-        b"</Key><LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag><Size>%b</Size>"
-        + owned
-        + b"<StorageClass>%b</StorageClass></Contents><Contents><Key>"
-    )
+_BEGIN = b"<Contents><Key>"
+
+
+def _behind_text(owner: Owner | None) -> bytes:
+    """Return what stands between the text of an object and the next one's key."""
+    owned = b"" if owner is None else owner.render()
+    return b"</StorageClass>" + owned + b"</Contents>" + _BEGIN
 
 
 def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:

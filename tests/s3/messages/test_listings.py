@@ -8,7 +8,6 @@ from storage_server.core.ids import CanonicalId, PrincipalId, VersionId
 from storage_server.engine.records import (
     Detail,
     Kind,
-    ListedFields,
     ListedMarkerOrVersion,
     ObjectPage,
     VersionPage,
@@ -30,13 +29,16 @@ OWNER = Owner("c" * 64, "50% <me>")
 ODD_KEYS = ["a", "a&b<c>\"'.txt", "a b+c%20", "é/漢字", "tab\tline\nend\r", "100%"]
 
 
-FIELDS: ListedFields = (b"2024-05-06T07:08:09.123Z", ETAG.encode(), b"42", b"STANDARD")
+TEXT = (
+    b'2024-05-06T07:08:09.123Z</LastModified><ETag>"%b"</ETag><Size>42</Size>'
+    b"<StorageClass>STANDARD" % ETAG.encode()
+)
 
 
 def _page(keys: list[str], prefixes: list[str], marker: str = "") -> ObjectPage:
     return ObjectPage(
         [key.encode() for key in keys],
-        [FIELDS] * len(keys),
+        [TEXT] * len(keys),
         [prefix.encode() for prefix in prefixes],
         bool(marker),
         marker.encode(),
