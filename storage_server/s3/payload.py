@@ -112,8 +112,9 @@ def plain_content_encoding(value: str) -> str:
 class PayloadVerifier:
     """Checks a body against its plan while it passes.
 
-    Hand each piece to ``feed``, and what that returns to ``md5_update``, in order. The two touch
-    nothing in common, so the MD5 may run in a thread of its own; ``finish`` comes after both.
+    Hand each piece to ``unframe``, and what that returns to ``md5_update`` and ``digest``, in
+    order. The three touch nothing in common, so the MD5 may run in a thread of its own;
+    ``finish`` comes after all.
     """
 
     def __init__(self, plan: PayloadPlan, signer: sigv4.ChunkSigner | None = None) -> None:
@@ -137,8 +138,8 @@ class PayloadVerifier:
                 trailer_names=plan.trailer_names if has_trailer else None,
             )
 
-    def feed(self, piece: bytes | memoryview) -> list[memoryview]:
-        """Take a piece as received and return its plain bytes, still to be given to the MD5.
+    def unframe(self, piece: bytes | memoryview) -> list[memoryview]:
+        """Take a piece as received and return its plain bytes, still to be hashed.
 
         Raises:
             IncompleteBody: The body is longer than announced.
@@ -152,18 +153,20 @@ class PayloadVerifier:
             pieces = [memoryview(piece)] if len(piece) else []
         else:
             pieces = self._decoder.feed(piece)
-        for plain in pieces:
-            self._length += len(plain)
-            if self._checksum is not None:
-                self._checksum.update(plain)
-            if self._sha256 is not None:
-                self._sha256.update(plain)
+        self._length += sum(map(len, pieces))
         if self._length > limits.PUT_BYTES_MAX:
             raise EntityTooLarge
         return pieces
 
+    def digest(self, plain: bytes | memoryview) -> None:
+        """Take a plain piece that ``unframe`` returned, for everything but the MD5."""
+        if self._sha256 is not None:
+            self._sha256.update(plain)
+        if self._checksum is not None:
+            self._checksum.update(plain)
+
     def md5_update(self, pieces: Iterable[bytes | memoryview]) -> None:
-        """Take the plain pieces that ``feed`` returned, in order."""
+        """Take the plain pieces that ``unframe`` returned, in order."""
         for piece in pieces:
             self._md5.update(piece)
 

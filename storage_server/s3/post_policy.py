@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -22,6 +23,7 @@ from storage_server.s3.errors import (
     SignatureDoesNotMatch,
     UserKeyMustBeSpecified,
 )
+from storage_server.s3.tagging import parse_object_tags
 
 _EXEMPT = frozenset({"awsaccesskeyid", "file", "policy", "signature", "x-amz-signature"})
 _IGNORED_PREFIX = "x-ignore-"
@@ -42,6 +44,8 @@ _PLAIN_HEADERS = frozenset(
         *("content-md5", "content-type", "expires"),
     }
 )
+# Headers that have a field of another name in forms.
+_SHORT_NAMES = {"x-amz-acl": "acl", "x-amz-tagging": "tagging"}
 _SUCCESS_STATUSES = {"200": 200, "201": 201, "204": 204}
 DEFAULT_STATUS: Final = 204
 
@@ -96,6 +100,9 @@ class _Document(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Document)
+_ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
+# Escapes of policies that JSON does not have (AWS: "Creating a POST policy", character escaping).
+_OWN_ESCAPES: Final = {b"$": b"$", b"v": b"\\u000b"}
 
 
 # --- Who sent the form -----------------------------------------------------------------------
@@ -207,6 +214,10 @@ def _require(fields: Mapping[str, str], name: str) -> str:
 # --- What the policy allows ----------------------------------------------------------------------
 
 
+def _as_json(escape: re.Match[bytes]) -> bytes:
+    return _OWN_ESCAPES.get(escape[1], escape[0])
+
+
 def parse_policy(text: str) -> Policy:
     """Read a policy from the base64 of its JSON.
 
@@ -220,7 +231,7 @@ def parse_policy(text: str) -> Policy:
     if plain is None:
         raise InvalidPolicyDocument("Invalid Policy: it is not base64.")
     try:
-        document = _DECODER.decode(plain)
+        document = _DECODER.decode(_ESCAPE.sub(_as_json, plain))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidPolicyDocument("Invalid Policy: Invalid JSON.") from None
     conditions: list[Condition] = []
@@ -324,35 +335,40 @@ def _expiration_us(text: str) -> int:
 
 
 def expand(fields: Mapping[str, str], filename: str) -> dict[str, str]:
-    """Return the fields with ``${filename}`` in the key replaced, before any condition is checked.
+    """Return the fields with ``${filename}`` replaced in each, before any condition is checked.
 
     Of a path only what follows the last slash or backslash is used.
 
     Raises:
         UserKeyMustBeSpecified: There is no key.
+
+    Source: S3 API Reference, "Creating an HTML Form", on fields.
     """
-    key = fields.get("key")
-    if not key:
+    if not fields.get("key"):
         raise UserKeyMustBeSpecified
     name = filename.replace("\\", "/").rpartition("/")[2]
-    return {**fields, "key": key.replace(_FILENAME_VARIABLE, name)}
+    return {field: value.replace(_FILENAME_VARIABLE, name) for field, value in fields.items()}
 
 
 def headers_of(fields: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that a PUT of the same object would have had.
 
     Raises:
-        InvalidArgument: A field asks for a copy, which a form is not; or the ACL is given twice.
+        InvalidArgument: A field asks for a copy, which a form is not; or the ACL or the tags are
+            given twice.
+        MalformedXML, InvalidTag, BadRequest: The tags, a document in forms, are none.
     """
     headers: dict[str, str] = {}
     for name, value in fields.items():
-        if name.startswith("x-amz-copy-source") or (name == "x-amz-acl" and "acl" in fields):
+        if name.startswith("x-amz-copy-source") or _SHORT_NAMES.get(name) in fields:
             raise InvalidArgument("A POST form may not have this field.", ArgumentName=name)
         is_ours = name.startswith("x-amz-") and name not in _AUTHENTICATION | _BODY_HEADERS
         if is_ours or name in _PLAIN_HEADERS:
             headers[name] = value
         elif name == "acl":
             headers["x-amz-acl"] = value
+        elif name == "tagging":
+            headers["x-amz-tagging"] = urlencode(parse_object_tags(value.encode()))
     return headers
 
 

@@ -220,11 +220,15 @@ def _canonical_resources(head: RequestHead) -> Iterator[str]:
     path = head.raw_path or "/"
     if head.is_virtual_hosted:
         path = f"/{head.bucket}{path}"
+    paths = [path]
+    if head.bucket and not head.key and not path.endswith("/"):
+        paths.append(f"{path}/")  # AWS's Python client signs a bucket's path so, and sends it bare
     pairs = sorted((name, value) for name, value in head.query.items() if name in _SIGNED)
-    if not pairs:
-        yield path
-        return
-    yield f"{path}?{'&'.join(f'{name}={value}' if value else name for name, value in pairs)}"
-    if not all(value for _, value in pairs):
-        # Some clients send and sign "?acl=" for "?acl"; it means the same.
-        yield f"{path}?{'&'.join(f'{name}={value}' for name, value in pairs)}"
+    for one in paths:
+        if not pairs:
+            yield one
+            continue
+        yield f"{one}?{'&'.join(f'{name}={value}' if value else name for name, value in pairs)}"
+        if not all(value for _, value in pairs):
+            # Some clients send and sign "?acl=" for "?acl"; it means the same.
+            yield f"{one}?{'&'.join(f'{name}={value}' for name, value in pairs)}"

@@ -47,7 +47,7 @@ _SPACES = re.compile(r"[ \t]+")
 _BASIC_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _SIGNATURE_FIELD = "Signature="
 # Parsed prefixes are kept before anyone is authenticated, so an entry's size is bounded as well.
-_CACHED_PREFIX_CHARS_MAX = 1024
+_CACHED_PREFIX_CHARS_MAX = 512
 _CREDENTIAL_FORM = (
     'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
 )
@@ -405,7 +405,7 @@ def basic_time(at_s: int) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=10_240)  # keys with their day, and what they sign: 700 bytes each
 def _parse_prefix(text: str) -> tuple[Scope, str, tuple[str, ...]]:
     # The text ends where the signature starts; an empty one stands in for it.
     scope, scope_text, signed_headers, _ = _parse_authorization(text + _SIGNATURE_FIELD)

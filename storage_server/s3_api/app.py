@@ -1,38 +1,44 @@
 """The S3 port on the server library: its low-level server, its parser, and nothing of its rest."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import ClientConnectionError, http_exceptions, web
-from aiohttp.streams import StreamReader
+from aiohttp.http import HttpRequestParser, StreamWriter
+from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 
 from storage_server.core import limits
 from storage_server.core.clock import Clock
 from storage_server.s3 import errors
 from storage_server.s3.reply import Reply
 from storage_server.s3_api.access_log import AccessLog, Line, Render, as_json
+from storage_server.s3_api.connection_source import ConnectionSource
 from storage_server.s3_api.draining import DrainingServer
+from storage_server.s3_api.fast_lane import Answering, Departures, LaneHandler, WholeBody
 from storage_server.s3_api.handlers import QUERY_TABLE, TABLE
 from storage_server.s3_api.options import S3Options
 from storage_server.s3_api.pipeline import Incoming, Pipeline, Trace
+from storage_server.s3_api.plain_head import PlainHead
 from storage_server.s3_api.proxy_header import ProxyHeader
 from storage_server.s3_api.send import (
+    AT_ONCE_BYTES_MAX,
     CLOSED,
-    CONTINUE,
+    JOINED_BYTES_MAX,
     KEPT,
     Heads,
     Sent,
     UnsafeHeaderError,
+    write_at_once,
     write_reply,
 )
 from storage_server.services.offload import Offload
 from storage_server.services.services import Services
 
 _DRAIN_S = 5.0  # how long an early error waits for the rest of a body that it will not read
+_UNSENT = Reply(499)  # for the log alone, as other servers write it: the client left before
 _QUIET = logging.Logger("unused", logging.CRITICAL)  # noqa: LOG001 - no handler, no parent
 _READ_BUFFER_BYTES = (
     64 * limits.KIB
@@ -58,84 +64,6 @@ def build_server(
     return S3Server(Exchange(pipeline, options, AccessLog(write_log, render_line), clock))
 
 
-class ConnectionSource:
-    """The body of one request as it comes out of the parser."""
-
-    __slots__ = ("_content", "_left", "_request", "expects_continue", "received_bytes")
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        """Read from a request's stream."""
-        self._request = request
-        self._content: StreamReader = request.content
-        self._left: memoryview | None = None
-        self.received_bytes = 0
-        self.expects_continue = False
-
-    @property
-    def at_end(self) -> bool:
-        """Tell whether everything was read."""
-        return self._left is None and self._content.at_eof()
-
-    def send_continue(self) -> None:
-        """Ask for the body, if the client waits for that: everything else was checked."""
-        if self.expects_continue:
-            self.expects_continue = False
-            transport = self._request.transport
-            if transport is not None:
-                transport.write(CONTINUE)
-
-    async def read(self, limit: int, wait_s: float) -> bytes | memoryview | None:
-        """Return up to ``limit`` bytes, ``b""`` at the end, or None when none came in time.
-
-        Raises:
-            ConnectionError: The client is gone.
-            InvalidRequest: The transfer coding is broken.
-        """
-        left = self._left
-        if left is None:
-            try:
-                piece = await self._piece(wait_s)
-            except TimeoutError:
-                return None
-            except (web.RequestPayloadError, http_exceptions.HttpProcessingError) as error:
-                if self._request.transport is None:
-                    raise ConnectionResetError from error
-                raise errors.InvalidRequest("The body's transfer coding is broken.") from error
-            self.received_bytes += len(piece)
-            if len(piece) <= limit:
-                return piece
-            left = memoryview(piece)
-        self._left = left[limit:] if len(left) > limit else None
-        return left[:limit]
-
-    async def drain(self, bytes_max: int, wait_s: float) -> bool:
-        """Read and forget up to so many bytes; tell whether that was all there is."""
-        read_bytes = 0
-        deadline = time.monotonic() + wait_s
-        with contextlib.suppress(ConnectionError, ClientConnectionError, errors.S3Error):
-            while read_bytes <= bytes_max:
-                left_s = deadline - time.monotonic()
-                piece = await self.read(bytes_max, left_s) if left_s > 0 else None
-                if piece is None:
-                    return False
-                if not piece:
-                    return True
-                read_bytes += len(piece)
-        return False
-
-    async def _piece(self, wait_s: float) -> bytes:
-        content = self._content
-        while not content.at_eof():
-            if content.total_bytes > self.received_bytes:
-                piece, _ = await content.readchunk()  # does not wait: something is there
-            else:
-                async with asyncio.timeout(wait_s):
-                    piece, _ = await content.readchunk()
-            if piece:
-                return piece
-        return b""
-
-
 class Exchange:
     """Turns the library's requests into replies on the wire."""
 
@@ -150,39 +78,73 @@ class Exchange:
         self._heads = Heads(options.host_id)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request and say whether the connection is good for another."""
-        began = time.perf_counter_ns()
-        source = ConnectionSource(request)
-        protocol = request.protocol
-        assert isinstance(protocol, S3Protocol)
+        """Answer a request of the library; say whether the connection is good for another."""
+        connection = request.protocol
+        assert isinstance(connection, S3Protocol)
+        body = ConnectionSource(request, connection.begin_anew)
         headers = request.headers
         if "Expect" in headers and headers["Expect"].lower() == "100-continue":
-            source.expects_continue = True  # for an empty body too: clients wait for it
-        trace = Trace()
+            body.expects_continue = True  # for an empty body too: clients wait for it
         incoming = Incoming(
             request.method,
             request.raw_path,
             request.raw_headers,
-            protocol.peer,
-            protocol.is_secure,
-            source,
-            source.send_continue,
+            connection.peer,
+            connection.is_secure,
+            body,
+            body.send_continue,
         )
-        reply = await self._pipeline.answer(incoming, trace)
+        is_old = request.version < (1, 1)
+        is_kept = await self.answer(
+            connection, incoming, body, keep_alive=request.keep_alive, is_old=is_old
+        )
+        return KEPT if is_kept else CLOSED
+
+    async def answer(
+        self,
+        connection: "S3Protocol",
+        incoming: Incoming,
+        body: ConnectionSource | WholeBody,
+        *,
+        keep_alive: bool = True,
+        is_old: bool = False,
+        is_in_lane: bool = False,
+    ) -> bool:
+        """Answer a request of either lane; return whether the connection is good for another."""
+        began = time.perf_counter_ns()
+        trace = Trace()
+        try:
+            reply = await self._pipeline.answer(incoming, trace)
+        except ConnectionError:
+            trace.error = "ClientGone"
+            self._write_line(
+                connection, incoming.method, trace, _UNSENT, body.received_bytes, 0, began
+            )
+            return False
         # A final reply in place of the 100 ends the connection: clients that wait for the 100
         # do not all know which request the next one belongs to.
         keep_alive = (
-            request.keep_alive
-            and not protocol.server.is_draining
-            and not source.expects_continue
-            and (source.at_end or _is_worth_reading(request, source))
+            keep_alive
+            and not connection.server.is_draining
+            and not body.expects_continue
+            and (body.at_end or body.is_worth_reading)
         )
-        sent_bytes, is_whole = await self._send(request, reply, trace, keep_alive=keep_alive)
-        if is_whole and not source.at_end and not source.expects_continue:
+        sent_bytes, is_whole = await self._send(
+            connection,
+            incoming.method,
+            reply,
+            trace,
+            keep_alive=keep_alive,
+            is_old=is_old,
+            is_in_lane=is_in_lane,
+        )
+        if is_whole and not body.at_end and not body.expects_continue:
             # Also before closing: a client that is still sending would lose the reply otherwise.
-            is_whole = await source.drain(limits.DRAIN_BYTES_MAX, _DRAIN_S)
-        self._write_line(request, trace, reply, source.received_bytes, sent_bytes, began)
-        return KEPT if keep_alive and is_whole else CLOSED
+            is_whole = await body.drain(limits.DRAIN_BYTES_MAX, _DRAIN_S)
+        self._write_line(
+            connection, incoming.method, trace, reply, body.received_bytes, sent_bytes, began
+        )
+        return keep_alive and is_whole
 
     def refuse(self, request: web.BaseRequest, error: errors.S3Error) -> Sent:
         """Answer what the parser could not read; the connection ends with it."""
@@ -195,33 +157,59 @@ class Exchange:
         transport = request.transport
         if transport is not None and isinstance(reply.body, bytes):
             transport.write(head + reply.body)
-        self._write_line(request, trace, reply, 0, 0, time.perf_counter_ns())
+        connection = request.protocol
+        assert isinstance(connection, S3Protocol)
+        self._write_line(connection, request.method, trace, reply, 0, 0, time.perf_counter_ns())
         return CLOSED
 
     async def _send(
-        self, request: web.BaseRequest, reply: Reply, trace: Trace, *, keep_alive: bool
+        self,
+        connection: "S3Protocol",
+        method: str,
+        reply: Reply,
+        trace: Trace,
+        *,
+        keep_alive: bool,
+        is_old: bool,
+        is_in_lane: bool,
     ) -> tuple[int, bool]:
         """Send a reply; return the body's bytes sent and whether that was all of it."""
         body = reply.body
-        is_head = request.method == "HEAD"
+        is_head = method == "HEAD"
         try:
             try:
                 head = self._heads.render(
-                    reply,
-                    trace.request_id,
-                    is_head=is_head,
-                    keep_alive=keep_alive,
-                    is_old=request.version < (1, 1),
+                    reply, trace.request_id, is_head=is_head, keep_alive=keep_alive, is_old=is_old
                 )
             except UnsafeHeaderError:
-                reply = self._pipeline.error_reply(errors.InternalError(), trace, request.method)
-                return await self._send(request, reply, trace, keep_alive=keep_alive)
-            transport = request.transport
+                reply = self._pipeline.error_reply(errors.InternalError(), trace, method)
+                return await self._send(
+                    connection,
+                    method,
+                    reply,
+                    trace,
+                    keep_alive=keep_alive,
+                    is_old=is_old,
+                    is_in_lane=is_in_lane,
+                )
+            transport = connection.transport
             if transport is None or transport.is_closing():
                 return 0, False
+            if trace.pacer is None and isinstance(body, bytes) and len(body) <= AT_ONCE_BYTES_MAX:
+                if connection.writing_paused:  # by replies that nobody took
+                    await self._wait_until_taken(connection)
+                shown = b"" if is_head else body
+                if is_in_lane and keep_alive and len(shown) <= JOINED_BYTES_MAX:
+                    connection.send_soon(head + shown)
+                else:
+                    connection.server.departures.send()  # they have waited for this one
+                    write_at_once(transport, head, shown)
+                return len(shown), True
+            if asyncio.current_task() is None:
+                await asyncio.sleep(0)  # go on in a task: waiting for the client has an end
             sent_bytes = await write_reply(
                 transport,
-                request.writer,
+                StreamWriter(connection, connection.loop),
                 head,
                 body,
                 with_body=not is_head,
@@ -229,21 +217,34 @@ class Exchange:
                 pacer=trace.pacer,
             )
         except (ConnectionError, ClientConnectionError, TimeoutError):
-            _abort(request)
+            connection.abort()
             return 0, False
         except errors.S3Error as error:
             # The head has promised bytes that do not verify: only a broken reply is honest.
             trace.error = error.code
-            _abort(request)
+            connection.abort()
             return 0, False
         finally:
             if not isinstance(body, bytes):
                 await body.aclose()
         return sent_bytes, True
 
+    async def _wait_until_taken(self, connection: "S3Protocol") -> None:
+        """Wait until the client has taken most of what it was sent.
+
+        Raises:
+            ConnectionError: It is gone.
+            TimeoutError: It took nothing for too long.
+        """
+        if asyncio.current_task() is None:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(self.options.idle_timeout_s):
+            await StreamWriter(connection, connection.loop).drain()
+
     def _write_line(
         self,
-        request: web.BaseRequest,
+        connection: "S3Protocol",
+        method: str,
         trace: Trace,
         reply: Reply,
         received_bytes: int,
@@ -251,15 +252,13 @@ class Exchange:
         began_ns: int,
     ) -> None:
         head = trace.head
-        protocol = request.protocol
-        assert isinstance(protocol, S3Protocol)
         self.log.add(
             Line(
                 self._clock.now_us(),
                 trace.request_id,
-                protocol.peer if head is None else head.peer,
+                connection.peer if head is None else head.peer,
                 trace.operation,
-                request.method,
+                method,
                 "" if head is None else head.bucket,
                 "" if head is None else head.key,
                 trace.actor.access_key_id,
@@ -273,19 +272,22 @@ class Exchange:
         )
 
 
-class S3Protocol(web.RequestHandler):
+class S3Protocol(LaneHandler):
     """One connection; what its parser refuses is answered in S3's words."""
 
-    __slots__ = ("_exchange", "_header", "is_secure", "peer", "server")
+    __slots__ = ("_exchange", "_header", "is_secure", "loop", "peer", "server")
 
     def __init__(
         self, server: "S3Server", exchange: Exchange, header: ProxyHeader | None = None
     ) -> None:
         """Serve one connection of a server; ``header`` is what a trusted proxy said of it."""
         options = exchange.options
+        self.loop = asyncio.get_running_loop()
         super().__init__(
             server,
-            loop=asyncio.get_running_loop(),
+            server.departures,
+            has_lane=options.has_fast_lane,
+            loop=self.loop,
             keepalive_timeout=options.keepalive_timeout_s,
             access_log=_QUIET,
             max_line_size=limits.HEAD_BYTES_MAX,
@@ -309,6 +311,40 @@ class S3Protocol(web.RequestHandler):
         if self._header is not None:
             self.peer = self._header.peer or self.peer
             self.is_secure |= self._header.is_secure
+
+    def answer_plain(self, head: PlainHead, body: bytes) -> Answering:
+        """Return what answers a request of the fast lane."""
+        whole = WholeBody(body)
+        incoming = Incoming(
+            head.method,
+            head.target,
+            head.headers,
+            self.peer,
+            self.is_secure,
+            whole,
+            whole.send_continue,
+        )
+        return self._exchange.answer(self, incoming, whole, is_in_lane=True)
+
+    def begin_anew(self) -> None:
+        """Parse a request from the next byte on: the body before it went past the parser."""
+        self._parser = HttpRequestParser(
+            self,
+            self.loop,
+            _READ_BUFFER_BYTES,
+            max_line_size=limits.HEAD_BYTES_MAX,
+            max_field_size=limits.HEAD_BYTES_MAX,
+            max_headers=limits.HEADERS_COUNT_MAX,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=MAX_MSG_QUEUE_SIZE,
+        )
+        self.open_lane()
+
+    def abort(self) -> None:
+        """Cut the connection: what was sent is not what was promised."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def handle_error(
         self,
@@ -334,6 +370,7 @@ class S3Server(DrainingServer):
         """Serve by an exchange."""
         super().__init__(exchange.handle)
         self._exchange = exchange
+        self.departures = Departures()
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Let requests in flight finish, cut what is left, and write the last access lines."""
@@ -351,21 +388,9 @@ class S3Server(DrainingServer):
         return S3Protocol(self, self._exchange, header)
 
 
-def _is_worth_reading(request: web.BaseRequest, source: ConnectionSource) -> bool:
-    """Tell whether the rest of an unread body is short and certain to come."""
-    length = request.headers.get("Content-Length", "")
-    return length.isdigit() and int(length) - source.received_bytes <= limits.DRAIN_BYTES_MAX
-
-
 def _peer(peername: Any) -> str:
     """Return the address of the other end; nothing for a socket that has none.
 
     A socket for both versions of IP shows version 4 inside version 6: it is shown as version 4.
     """
     return str(peername[0]).removeprefix("::ffff:") if isinstance(peername, tuple) else ""
-
-
-def _abort(request: web.BaseRequest) -> None:
-    transport = request.transport
-    if transport is not None:
-        transport.abort()

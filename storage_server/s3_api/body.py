@@ -1,13 +1,13 @@
 """Bodies on their way in: from the connection, through the verifier, to a service as plain bytes.
 
-Short bodies are taken whole, on the loop. Long ones fill pooled buffers of one MiB; while the
-service writes one, it is hashed in a thread and the next one fills. Whoever stalls holds neither
-a thread nor a buffer, only what the connection itself has received.
+Short bodies are taken whole, on the loop. Long ones fill pooled buffers, and go on in batches of
+about one MiB; while the service writes one, it is hashed in a thread and the next one comes.
+Whoever stalls holds neither a thread nor a buffer, only what the connection itself has received.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -22,16 +22,18 @@ from storage_server.s3.payload import (
     check_whole,
 )
 from storage_server.s3.sigv4 import ChunkSigner
+from storage_server.s3_api.connection_source import ConnectionSource
+from storage_server.s3_api.receiver import BATCH_BYTES, BodyBuffers
+from storage_server.services.body import Batch
 from storage_server.services.offload import Offload
 from storage_server.services.traffic import Pacer
 
-BUFFER_BYTES = limits.MIB
+_PIECE_BYTES_MAX = limits.MIB
+_CACHED_BYTES = 256 * limits.KIB  # and as much again for what they are encrypted to
 # Below this, hashing on the loop costs less than the hop to a thread and back.
 _LANE_BYTES_MIN = 64 * limits.KIB
-# How long a half-full buffer waits for more before it is passed on as it is.
+# How long a part of a batch waits for more before it is passed on as it is.
 _FILL_WAIT_S = 0.1
-# These run at many GB/s: a hop to a thread would cost more than they do.
-_FAST_CHECKSUMS = frozenset({"CRC64NVME", "CRC32C", "XXHASH3", "XXHASH128"})
 _NOTHING = PayloadVerifier(PayloadPlan(Framing.PLAIN, 0, 0, "", None, None)).finish()
 
 
@@ -46,28 +48,6 @@ class Source(Protocol):
             S3Error: The transfer coding is broken.
         """
         ...
-
-
-class BodyBuffers:
-    """Reusable buffers for the long bodies of one worker; there are never more than fit."""
-
-    def __init__(self, bytes_max: int) -> None:
-        """Allow so many bytes; a buffer is made when it is first needed."""
-        self._left = bytes_max // BUFFER_BYTES
-        self._free: list[memoryview] = []
-
-    def take(self) -> memoryview | None:
-        """Return a buffer, or None when all are in use."""
-        if self._free:
-            return self._free.pop()
-        if not self._left:
-            return None
-        self._left -= 1
-        return memoryview(bytearray(BUFFER_BYTES))
-
-    def give(self, buffer: memoryview) -> None:
-        """Take a buffer back; nobody may look at it any more."""
-        self._free.append(buffer)
 
 
 class NoBody:
@@ -93,11 +73,19 @@ class NoBody:
         del limit
         return b""
 
-    async def __aiter__(self) -> AsyncIterator[memoryview | bytes]:
+    async def read_unverified(self, limit: int) -> bytes:
+        """Return nothing."""
+        del limit
+        return b""
+
+    def verify(self, whole: bytes) -> None:
+        """Find nothing wrong."""
+
+    async def __aiter__(self) -> AsyncIterator[Batch]:
         """Yield nothing."""
-        pieces: tuple[bytes, ...] = ()
-        for piece in pieces:
-            yield piece
+        batches: tuple[Batch, ...] = ()
+        for batch in batches:
+            yield batch
 
     async def finish(self) -> None:
         """Find nothing wrong."""
@@ -131,7 +119,7 @@ class RequestBody:
         self._wanted: tuple[str, Accumulator] | None = None
         self._facts: PayloadFacts | None = None
         self._hashing: asyncio.Future[None] | None = None
-        self._pieces: AsyncGenerator[memoryview | bytes, None] | None = None
+        self._batches: AsyncGenerator[Batch, None] | None = None
 
     @property
     def length_hint(self) -> int | None:
@@ -171,24 +159,32 @@ class RequestBody:
 
     async def read_all(self, limit: int) -> bytes:
         """Return the whole verified body; see ``Body.read_all``."""
+        whole = await self.read_unverified(limit)
+        self.verify(whole)
+        return whole
+
+    async def read_unverified(self, limit: int) -> bytes:
+        """Return the whole body; see ``Body.read_unverified``."""
         plan = self._plan
         if plan.length is not None and plan.length > limit:
             raise errors.MaxMessageLengthExceeded(MaxMessageLengthBytes=limit)
-        if plan.framing is not Framing.PLAIN:
-            whole = await self._read_framed(limit)
-        else:
-            whole = await self._read_plain(limit)
-            self._facts = check_whole(plan, whole)
+        if plan.framing is Framing.PLAIN:
+            return await self._read_plain(limit)
+        return await self._read_framed(limit)
+
+    def verify(self, whole: bytes) -> None:
+        """Verify what ``read_unverified`` returned; see ``Body.verify``."""
+        if self._plan.framing is Framing.PLAIN:
+            self._facts = check_whole(self._plan, whole)
         if self._wanted is not None:
             self._wanted[1].update(whole)
-        return whole
 
-    def __aiter__(self) -> AsyncIterator[memoryview | bytes]:
-        """Yield the plain bytes in order; each view dies when the next one is asked for."""
-        assert self._pieces is None, "a body is read once"
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        """Yield the plain bytes in order; a batch dies when the next one is asked for."""
+        assert self._batches is None, "a body is read once"
         self._verifier = PayloadVerifier(self._plan, self._signer)
-        self._pieces = self._long(self._verifier)
-        return self._pieces
+        self._batches = self._long(self._verifier)
+        return self._batches
 
     async def finish(self) -> None:
         """Verify everything that was promised about the body; see ``Body.finish``."""
@@ -198,8 +194,8 @@ class RequestBody:
 
     async def close(self) -> None:
         """Give buffers back, however far the reading came."""
-        if self._pieces is not None:
-            await self._pieces.aclose()
+        if self._batches is not None:
+            await self._batches.aclose()
             with contextlib.suppress(errors.S3Error):  # who gave up does not care any more
                 await self._hashing_done()
 
@@ -255,7 +251,8 @@ class RequestBody:
         plain: list[memoryview] = []
         size_bytes = 0
         while piece := await self._read():
-            for view in verifier.feed(piece):
+            for view in verifier.unframe(piece):
+                verifier.digest(view)
                 plain.append(view)
                 size_bytes += len(view)
             if size_bytes > limit:
@@ -272,7 +269,7 @@ class RequestBody:
             RequestTimeout: The client sent nothing for too long.
         """
         self._begin()
-        piece = await self._source.read(BUFFER_BYTES, self._idle_s)
+        piece = await self._source.read(_PIECE_BYTES_MAX, self._idle_s)
         if piece is None:
             raise errors.RequestTimeout
         if self._pacer is not None:
@@ -281,71 +278,102 @@ class RequestBody:
 
     # --- Long bodies -------------------------------------------------------------------------
 
-    async def _long(self, verifier: PayloadVerifier) -> AsyncGenerator[memoryview | bytes, None]:
-        while piece := await self._read():
-            # A slow body must not keep a buffer from others: it goes on piece by piece.
-            buffer = self._buffers.take() if self._pacer is None else None
+    async def _long(self, verifier: PayloadVerifier) -> AsyncGenerator[Batch, None]:
+        self._begin()
+        # A slow body must not keep buffers from others: it goes on piece by piece.
+        buffers = self._buffers if self._pacer is None else None
+        receiving = None if buffers is None else _taken_over(self._source, buffers)
+        while raw := await (
+            self._gather(buffers) if receiving is None else self._receive(receiving)
+        ):
             try:
-                raw = memoryview(piece) if buffer is None else await self._fill(buffer, piece)
+                if sum(map(len, raw)) < _LANE_BYTES_MIN:
+                    await self._hashing_done()
+                    yield Batch(self._hashed(verifier, raw), sum(map(len, raw)))
+                    continue
                 if self._plan.framing is Framing.PLAIN:
-                    view, hashing = raw, partial(self._take_plain, verifier, raw)
-                else:
-                    view = _compact(raw, await self._feed(verifier, raw))
-                    hashing = partial(verifier.md5_update, (view,))
+                    plain = _unframed(verifier, raw)
+                else:  # there may be very many very short chunks: no work for the loop
+                    plain = await self._offload.start(partial(_unframed, verifier, raw))
                 await self._hashing_done()
-                if len(view) >= _LANE_BYTES_MIN:
-                    self._hashing = self._offload.start(hashing)
-                else:
-                    hashing()
-                if len(view):
-                    yield view
+                # A task, so that whoever takes the batch has his thread first: he has less to do.
+                self._hashing = asyncio.create_task(self._hash(verifier, plain))
+                yield Batch(self._digested(verifier, plain), sum(map(len, plain)))
             finally:
-                if buffer is not None:
-                    self._give(buffer)
+                self._give(raw)
 
-    def _give(self, buffer: memoryview) -> None:
-        """Give a buffer back, but not before the thread that reads it is done with it."""
+    async def _hash(self, verifier: PayloadVerifier, plain: list[memoryview]) -> None:
+        await self._offload.start(partial(verifier.md5_update, plain))
+
+    def _hashed(self, verifier: PayloadVerifier, raw: list[memoryview]) -> Iterator[memoryview]:
+        """Yield plain views, each when all hashes have seen it."""
+        for piece in raw:
+            plain = verifier.unframe(piece)
+            verifier.md5_update(plain)
+            yield from self._digested(verifier, plain)
+
+    def _digested(self, verifier: PayloadVerifier, plain: list[memoryview]) -> Iterator[memoryview]:
+        """Yield plain views, each when all hashes but the MD5 have seen it."""
+        wanted = self._wanted
+        for view in _cut(plain):
+            verifier.digest(view)
+            if wanted is not None:
+                wanted[1].update(view)
+            yield view
+
+    def _give(self, raw: list[memoryview]) -> None:
+        """Give buffers back, but not before the thread that reads them is done with them."""
         run = self._hashing
         if run is None or run.done():
-            self._buffers.give(buffer)
+            self._buffers.give(raw)
         else:
-            run.add_done_callback(lambda _: self._buffers.give(buffer))
+            run.add_done_callback(lambda _: self._buffers.give(raw))
 
-    async def _fill(self, buffer: memoryview, piece: bytes | memoryview) -> memoryview:
-        """Copy the piece and what follows at once into the buffer; return the part filled."""
+    async def _receive(self, source: ConnectionSource) -> list[memoryview]:
+        """Return a batch that the connection filled by itself, or nothing at the end.
+
+        Raises:
+            RequestTimeout: The client sent nothing for too long.
+        """
+        views = await source.receive(self._idle_s)
+        if views is None:
+            raise errors.RequestTimeout
+        return views
+
+    async def _gather(self, buffers: BodyBuffers | None) -> list[memoryview]:
+        """Return a batch copied into buffers, or a piece as it came, or nothing at the end."""
+        piece = await self._read()
+        views: list[memoryview] = []
+        if buffers is None:
+            return [memoryview(piece)] if piece else views
+        try:
+            while piece and sum(map(len, views)) < BATCH_BYTES:
+                buffer = buffers.take()
+                if buffer is None:
+                    return [*views, memoryview(piece)]
+                views.append(buffer)
+                filled, piece = await self._fill(buffer, piece)
+                views[-1] = buffer[:filled]
+        except BaseException:
+            buffers.give(views)
+            raise
+        return views if not piece else [*views, memoryview(piece)]
+
+    async def _fill(
+        self, buffer: memoryview, piece: bytes | memoryview
+    ) -> tuple[int, bytes | memoryview]:
+        """Copy a piece and what follows at once into a buffer; return its fill, and the rest."""
         filled = 0
         while True:
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            room = BUFFER_BYTES - filled
-            if not room:
-                return buffer
-            more = await self._source.read(room, _FILL_WAIT_S)
-            if not more:
-                return buffer[:filled]
+            part = piece[: len(buffer) - filled]
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+            if filled == len(buffer) and len(part) < len(piece):
+                return filled, piece[len(part) :]
+            more = await self._source.read(_PIECE_BYTES_MAX, _FILL_WAIT_S)
+            if not more or filled == len(buffer):
+                return filled, more or b""
             piece = more
-
-    async def _feed(self, verifier: PayloadVerifier, raw: memoryview) -> list[memoryview]:
-        if len(raw) < _LANE_BYTES_MIN or self._is_fast():
-            return self._take(verifier, raw)
-        return await self._offload.start(partial(self._take, verifier, raw))
-
-    def _take(self, verifier: PayloadVerifier, raw: memoryview) -> list[memoryview]:
-        pieces = verifier.feed(raw)
-        if self._wanted is not None:
-            for piece in pieces:
-                self._wanted[1].update(piece)
-        return pieces
-
-    def _take_plain(self, verifier: PayloadVerifier, raw: memoryview) -> None:
-        """Do all hashing of a body without framing in one go: one hop to a thread is enough."""
-        verifier.md5_update(self._take(verifier, raw))
-
-    def _is_fast(self) -> bool:
-        plan = self._plan
-        if plan.sha256 or self._signer is not None or self._wanted is not None:
-            return False
-        return plan.checksum is None or plan.checksum.algorithm.name in _FAST_CHECKSUMS
 
     async def _hashing_done(self) -> None:
         run, self._hashing = self._hashing, None
@@ -356,17 +384,19 @@ class RequestBody:
 NO_BODY = NoBody()
 
 
-def _compact(raw: memoryview, pieces: list[memoryview]) -> memoryview:
-    """Return the plain pieces as one view: moved together in place, where the place is ours.
+def _unframed(verifier: PayloadVerifier, raw: list[memoryview]) -> list[memoryview]:
+    return [view for piece in raw for view in verifier.unframe(piece)]
 
-    Framing only shortens, so a piece never moves over one that is still to be moved.
-    """
-    if len(pieces) == 1:
-        return pieces[0]
-    if raw.readonly:
-        return memoryview(b"".join(pieces))
-    end = 0
-    for piece in pieces:
-        start, end = end, end + len(piece)
-        raw[start:end] = piece
-    return raw[:end]
+
+def _cut(views: Iterable[memoryview]) -> Iterator[memoryview]:
+    """Yield the same bytes in views of at most what one processor's cache holds twice."""
+    for view in views:
+        for start in range(0, len(view), _CACHED_BYTES):
+            yield view[start : start + _CACHED_BYTES]
+
+
+def _taken_over(source: Source, buffers: BodyBuffers) -> ConnectionSource | None:
+    """Return the source if it fills buffers from now on."""
+    if isinstance(source, ConnectionSource) and source.take_over(buffers):
+        return source
+    return None

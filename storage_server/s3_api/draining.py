@@ -6,6 +6,8 @@ from typing import Final
 
 from aiohttp import web
 
+from storage_server.s3_api.fast_lane import LaneHandler
+
 _LOOK_S: Final = 0.02
 _CUT_S: Final = 0.5  # for handlers to notice that their connection was cut
 
@@ -34,5 +36,7 @@ class DrainingServer(web.Server):
 
 def _is_idle(connection: web.RequestHandler) -> bool:
     """Tell whether a connection waits for its next request."""
+    if isinstance(connection, LaneHandler) and connection.is_busy:
+        return False
     waiting = connection._waiter  # noqa: SLF001 - the library tells nobody else
     return waiting is not None and not waiting.done()

@@ -19,6 +19,7 @@ class S3Options:
     begin each connection with a PROXY header. ``console_origin``: whose pages may use presigned
     URLs. ``failed_lookups_per_minute``: misses of bucket names that one tenant may cause from one
     address (0: any number). ``idle_timeout_s``: how long a client may neither send nor take a byte.
+    ``has_fast_lane``: plain requests are answered ahead of the server library's parser.
     """
 
     region: str = "us-east-1"
@@ -33,4 +34,5 @@ class S3Options:
     idle_timeout_s: float = 60.0
     keepalive_timeout_s: float = 75.0
     body_buffers_bytes: int = 64 * limits.MIB
+    has_fast_lane: bool = True
     host_id: str = field(default_factory=lambda: base64.b64encode(os.urandom(32)).decode("ascii"))

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from storage_server.core.ids import RequestId, new_request_id
@@ -16,10 +16,11 @@ from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
 from storage_server.s3.routing import match
 from storage_server.s3.sigv4 import UNSIGNED_PAYLOAD, ChunkSigner
-from storage_server.s3_api.body import NO_BODY, BodyBuffers, RequestBody, Source
+from storage_server.s3_api.body import NO_BODY, RequestBody, Source
 from storage_server.s3_api.call import Call, Handler
 from storage_server.s3_api.options import S3Options
 from storage_server.s3_api.query import QueryHandler, answer_query
+from storage_server.s3_api.receiver import BodyBuffers
 from storage_server.s3_api.request_head import HeadReader, RawHeaders
 from storage_server.services.actor import ANONYMOUS, Bucket
 from storage_server.services.credentials import Authenticated
@@ -47,13 +48,12 @@ _NO_QUERIES: Mapping[str, QueryHandler] = {}
 _ERRORS = 400  # the first status that is none of success
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """One request as a transport received it."""
 
     method: str
     target: str
-    raw_headers: RawHeaders
+    raw_headers: RawHeaders | dict[str, str]
     peer: str
     is_secure: bool
     source: Source
@@ -105,7 +105,19 @@ class Pipeline:
         Raises:
             ConnectionError: The client is gone, and there is nobody to reply to.
         """
-        reply = await self._answer_or_tell(incoming, trace)
+        try:
+            reply = await self._answer(incoming, trace)
+        except errors.S3Error as raised:
+            peer = incoming.peer if trace.head is None else trace.head.peer
+            error = self._services.lookups.judge(trace.actor, peer, raised)
+            trace.error = error.code
+            reply = self.error_reply(error, trace, incoming.method)
+        except ConnectionError:
+            raise
+        except Exception:  # noqa: BLE001 - what nobody foresaw is an answer too, and logged
+            _log.exception("request %s failed", trace.request_id)
+            trace.error = errors.InternalError.code
+            reply = self.error_reply(errors.InternalError(), trace, incoming.method)
         added = self._added_headers(reply, trace)
         return replace(reply, headers=(*reply.headers, *added)) if added else reply
 
@@ -126,21 +138,6 @@ class Pipeline:
         if reply.status < _ERRORS and is_charged(trace.actor, bucket):
             added += (CHARGED,)
         return added
-
-    async def _answer_or_tell(self, incoming: Incoming, trace: Trace) -> Reply:
-        try:
-            return await self._answer(incoming, trace)
-        except errors.S3Error as raised:
-            peer = incoming.peer if trace.head is None else trace.head.peer
-            error = self._services.lookups.judge(trace.actor, peer, raised)
-            trace.error = error.code
-            return self.error_reply(error, trace, incoming.method)
-        except ConnectionError:
-            raise
-        except Exception:  # noqa: BLE001 - what nobody foresaw is an answer too, and logged
-            _log.exception("request %s failed", trace.request_id)
-            trace.error = errors.InternalError.code
-            return self.error_reply(errors.InternalError(), trace, incoming.method)
 
     def error_reply(self, error: errors.S3Error, trace: Trace, method: str) -> Reply:
         """Return the reply that tells a client of an error."""

@@ -30,16 +30,22 @@ class HeadReader:
         self._bucket_of = functools.lru_cache(maxsize=1024)(self._bucket_of_host)
 
     def read(
-        self, method: str, target: str, raw_headers: RawHeaders, *, peer: str, is_secure: bool
+        self,
+        method: str,
+        target: str,
+        raw_headers: RawHeaders | dict[str, str],
+        *,
+        peer: str,
+        is_secure: bool,
     ) -> RequestHead:
-        """Return the request's head.
+        """Return the request's head; ``raw_headers`` as a dict are a plain head's, read already.
 
         Raises:
             InvalidURI: The target is no path, or does not decode to UTF-8.
             InvalidArgument: A query name comes twice, or text is not UTF-8.
             KeyTooLongError: The key has more than 1,024 bytes.
         """
-        headers = self._headers(raw_headers)
+        headers = raw_headers if isinstance(raw_headers, dict) else self._headers(raw_headers)
         host = headers.get("host", "")
         if target[:1] != "/":
             target, host = _from_absolute(target, host)

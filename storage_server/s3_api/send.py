@@ -22,7 +22,10 @@ _STATUS_LINES = {
 }
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_JOINED_BYTES_MAX = 16384  # copying more costs more than handing over two pieces
+JOINED_BYTES_MAX = 16384  # copying more costs more than handing over two pieces
+AT_ONCE_BYTES_MAX = 65536
+"""Bodies up to here are left to the transport; longer ones wait until the client has taken them."""
+
 _BODILESS = frozenset({204, 304})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -106,6 +109,15 @@ KEPT = Sent(stays=True)
 CLOSED = Sent(stays=False)
 
 
+def write_at_once(transport: asyncio.WriteTransport, head: bytes, body: bytes) -> int:
+    """Hand a whole reply to the transport; return the number of body bytes."""
+    if len(body) <= JOINED_BYTES_MAX:
+        transport.write(head + body if body else head)
+    else:
+        transport.writelines((head, body))
+    return len(body)
+
+
 async def write_reply(
     transport: asyncio.WriteTransport,
     writer: AbstractStreamWriter,
@@ -128,11 +140,8 @@ async def write_reply(
             return 0
         if pacer is not None:
             await pacer.let_pass(len(body))
-        if len(body) <= _JOINED_BYTES_MAX:
-            transport.write(head + body)
-        else:
-            transport.writelines((head, body))
-        if len(body) > 65536:
+        write_at_once(transport, head, body)
+        if len(body) > AT_ONCE_BYTES_MAX:
             async with asyncio.timeout(stall_s):
                 await writer.drain()
         return len(body)
@@ -157,7 +166,10 @@ async def _write_stream(
     # With no room in the transport's own buffer, drain() returns only when the kernel has all of
     # a view, and the view may then be filled again.
     low, high = transport.get_write_buffer_limits()
-    transport.set_write_buffer_limits(high=0)
+    # A socket's transport pauses above its limit. TLS pauses at it: at 0 also when nothing is left
+    # that could resume it, and the reply would never end.
+    is_secure = transport.get_extra_info("sslcontext") is not None
+    transport.set_write_buffer_limits(high=1 if is_secure else 0)
     sent_bytes = 0
     try:
         async for view in views:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from storage_server.processes.admin import ask
-from storage_server.processes.administration import quotas
+from storage_server.processes.admin_socket import ask
 from storage_server.processes.datafolder import Layout
-from storage_server.services.account_limits import Kind, Limit
+from storage_server.processes.requests import quotas
+from storage_server.services.account_views import Kind, Limit
 from tests.servers import HOST, S3, Server, fresh_name
 from tests.signing import Keys
 from tests.tenants import Tenancy, make_tenancy, sdk

@@ -53,6 +53,21 @@ def test_aws_syncs_copies_presigns_and_removes(aws: Aws, tmp_path: Path) -> None
     aws("s3", "rb", f"s3://{bucket}")
 
 
+def test_aws_lists_more_than_a_page(aws: Aws, tmp_path: Path) -> None:
+    """1,010 keys there by sync, listed, and removed by their prefix."""
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(1010):
+        (many / f"{number:05}").write_bytes(b"")
+    bucket = fresh_name()
+    aws("s3", "mb", f"s3://{bucket}")
+    aws("s3", "sync", "--only-show-errors", str(many), f"s3://{bucket}/t")
+    listed = aws("s3", "ls", f"s3://{bucket}/t/").splitlines()
+    assert [line.split()[-1] for line in listed] == [f"{number:05}" for number in range(1010)]
+    aws("s3", "rm", "--recursive", "--only-show-errors", f"s3://{bucket}/t")
+    assert aws("s3", "ls", f"s3://{bucket}") == ""
+
+
 def test_aws_moves_large_files_in_parts(aws: Aws, tmp_path: Path) -> None:
     """A multipart upload, a copy by parts, a download by ranges."""
     large = make_large(tmp_path / "large", LARGE_MIB)

@@ -1,4 +1,4 @@
-"""Boto3 with the SDK's defaults, which send trailing checksums."""
+"""Boto3 with the SDK's defaults. ``test_tls.py`` has those that it has over TLS only."""
 
 import hashlib
 import io

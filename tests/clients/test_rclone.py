@@ -1,12 +1,13 @@
 """rclone: copy, check, sync, move, purge."""
 
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.clients.commands import find_program, make_large, make_tree, read_tree, run
-from tests.servers import IS_LONG, Server, fresh_name
+from tests.servers import IS_LONG, Server, boto_client, fresh_name
 from tests.signing import Keys
 
 Rclone = Callable[..., str]
@@ -50,6 +51,25 @@ def test_rclone_round_trip(rclone: Rclone, tmp_path: Path) -> None:
         contents["big"][5:8].decode()
     )
     rclone("purge", remote)
+
+
+def test_rclone_shares_and_knows_versions(
+    rclone: Rclone, server: Server, alice: Keys, tmp_path: Path
+) -> None:
+    """A presigned link, and the version that an overwrite left."""
+    bucket = fresh_name()
+    rclone("mkdir", f"hf:{bucket}")
+    boto_client(server.url, alice).put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    for body in (b"old", b"newer"):
+        rclone("rcat", f"hf:{bucket}/k.txt", stdin=body)
+    url = rclone("link", "--expire", "1m", f"hf:{bucket}/k.txt").strip()
+    with urllib.request.urlopen(url) as reply:  # noqa: S310 -- our own server's URL
+        assert reply.read() == b"newer"
+    former, current = rclone("lsf", "--s3-versions", f"hf:{bucket}").split()
+    assert current == "k.txt"
+    assert rclone("cat", "--s3-versions", f"hf:{bucket}/{former}") == "old"
 
 
 def test_rclone_uploads_in_parts(rclone: Rclone, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """s3fs (fsspec): a file system's habits on top of aiobotocore."""
 
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,8 @@ def test_s3fs_round_trip(fs: Any) -> None:
     assert fs.ls(bucket) == [f"{bucket}/dir", f"{bucket}/other"]
     assert fs.exists(f"{bucket}/dir")
     assert not fs.exists(f"{bucket}/none")
+    with urllib.request.urlopen(fs.url(f"{bucket}/dir/a")) as reply:  # noqa: S310 -- our server's
+        assert reply.read() == b"0123456789"
     with fs.open(f"{bucket}/dir/a", "ab") as file:
         file.write(b"more")
     assert fs.cat(f"{bucket}/dir/a") == b"0123456789more"

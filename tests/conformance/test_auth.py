@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.servers import S3, Server, boto_client
+from tests.servers import S3, Server, boto_client, fresh_name
 from tests.signing import (
     STREAMING_SIGNED,
     STREAMING_SIGNED_TRAILER,
@@ -120,6 +120,50 @@ def test_boto3s_own_presigner(server: Server, alice: Keys, bucket: str, version:
     assert plain.plain("PUT", put.removeprefix(server.url), body=BODY).status == 200
     assert plain.plain("GET", got.removeprefix(server.url)).body == BODY
     plain.close()
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_boto3_works_with_either_version(server: Server, alice: Keys, version: str) -> None:
+    """Of the bucket as of its objects, in headers and in URLs."""
+    client, bucket = boto_client(server.url, alice, signature_version=version), fresh_name()
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    client.put_object(Bucket=bucket, Key="a b/\u00e9", Body=BODY)
+    assert client.list_objects_v2(Bucket=bucket, Prefix="a b/")["KeyCount"] == 1
+    versions = client.list_object_versions(Bucket=bucket)["Versions"]
+    plain = S3Wire("127.0.0.1", server.port, None)
+    for name, status in (
+        ("list_objects_v2", 200),
+        ("get_bucket_policy", 404),
+        ("get_bucket_acl", 200),
+    ):
+        url = client.generate_presigned_url(name, Params={"Bucket": bucket})
+        assert plain.plain("GET", url.removeprefix(server.url)).status == status, name
+    plain.close()
+    gone = [{"Key": row["Key"], "VersionId": row["VersionId"]} for row in versions]
+    assert "Errors" not in client.delete_objects(Bucket=bucket, Delete={"Objects": gone})
+    client.delete_bucket(Bucket=bucket)
+    client.close()
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_boto3s_presigned_put_holds_its_headers(
+    server: Server, alice: Keys, bucket: str, version: str
+) -> None:
+    """A URL that was made for a type and metadata takes exactly those."""
+    client = boto_client(server.url, alice, signature_version=version)
+    wanted = {"Bucket": bucket, "Key": "k", "ContentType": "a/b", "Metadata": {"a": "1"}}
+    put = client.generate_presigned_url("put_object", Params=wanted).removeprefix(server.url)
+    plain = S3Wire("127.0.0.1", server.port, None)
+    metadata = ("x-amz-meta-a", "1")
+    for headers in ([], [metadata], [("Content-Type", "text/html"), metadata]):
+        assert plain.plain("PUT", put, headers, BODY).status == 403
+    assert plain.plain("PUT", put, [("Content-Type", "a/b"), metadata], BODY).status == 200
+    plain.close()
+    got = client.head_object(Bucket=bucket, Key="k")
+    client.close()
+    assert (got["ContentType"], got["Metadata"]) == ("a/b", {"a": "1"})
 
 
 def v2_call(wire: S3Wire, method: str, target: str, body: bytes = b"") -> int:

@@ -50,6 +50,20 @@ def test_the_form_may_redirect(wire: S3Wire, bucket: str) -> None:
     assert answer.header("Location").startswith(f"{goal}&bucket={bucket}&key=k&etag=")
 
 
+def test_the_fields_of_a_form_are_kept_with_the_object(wire: S3Wire, s3: S3, bucket: str) -> None:
+    """Tags come as a document, and any field may name the file."""
+    tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>1 2</Value></Tag></TagSet></Tagging>"
+    fields = {"key": "k", "tagging": tags, "x-amz-meta-name": "${filename}"}
+    conditions = [
+        {"bucket": bucket, "key": "k", "tagging": tags},
+        ["starts-with", "$x-amz-meta-name", "file"],
+    ]
+    answer = post(wire, bucket, signed_fields(wire, conditions, fields))
+    assert answer.status == 204, answer.body
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "a", "Value": "1 2"}]
+    assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == {"name": "file name.txt"}
+
+
 def test_boto3s_own_form(s3: S3, wire: S3Wire, bucket: str) -> None:
     """generate_presigned_post as the SDK makes it."""
     made = s3.generate_presigned_post(bucket, "made/${filename}", ExpiresIn=60)

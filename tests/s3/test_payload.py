@@ -52,8 +52,10 @@ def receive(
     verifier = PayloadVerifier(payload.plan_payload(headers, signed_as), chain())
     plain = b""
     for at in range(0, len(wire), step):
-        pieces = verifier.feed(wire[at : at + step])
+        pieces = verifier.unframe(wire[at : at + step])
         verifier.md5_update(pieces)
+        for one in pieces:
+            verifier.digest(one)
         plain += b"".join(pieces)
     return plain, verifier.finish()
 

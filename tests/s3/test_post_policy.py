@@ -17,6 +17,7 @@ from storage_server.s3.errors import (
     EntityTooSmall,
     InvalidArgument,
     InvalidPolicyDocument,
+    MalformedXML,
     MaxPostPreDataLengthExceededError,
     NotImplementedByServer,
     S3Error,
@@ -160,6 +161,16 @@ def test_what_is_no_policy_is_refused(text: str) -> None:
         post_policy.parse_policy(text)
 
 
+def test_a_policy_may_escape_as_aws_says() -> None:
+    """A dollar sign and a vertical tab have escapes that JSON does not know."""
+    plain = (
+        rb'{"expiration": "2100-01-01T00:00:00Z",'
+        rb' "conditions": [["eq", "$x-amz-meta-a", "\$1\v\\$\n"]]}'
+    )
+    policy = post_policy.parse_policy(base64.b64encode(plain).decode())
+    assert [one.value for one in policy.conditions] == ["$1\x0b\\$\n"]
+
+
 def test_a_policy_larger_than_a_form_is_refused_unread() -> None:
     """The bound of all fields bounds it as well."""
     with pytest.raises(MaxPostPreDataLengthExceededError):
@@ -277,6 +288,16 @@ def test_s22_the_file_name_brings_no_path_into_the_key(filename: str, key: str) 
     assert post_policy.expand({"key": "user/${filename}"}, filename)["key"] == key
 
 
+def test_every_field_may_name_the_file() -> None:
+    """``${filename}`` stands in metadata and headers as well as in the key."""
+    fields = {"key": "k", "x-amz-meta-name": "${filename}", "content-disposition": "a; ${filename}"}
+    assert post_policy.expand(fields, "/dir/x.txt") == {
+        "key": "k",
+        "x-amz-meta-name": "x.txt",
+        "content-disposition": "a; x.txt",
+    }
+
+
 def test_a_form_without_a_key_is_refused() -> None:
     """There is nothing to store it under."""
     with pytest.raises(UserKeyMustBeSpecified):
@@ -305,12 +326,29 @@ def test_the_fields_become_the_headers_of_a_put() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"x-amz-copy-source": "/b/k"}, {"acl": "private", "x-amz-acl": "public-read"}]
+    "fields",
+    [
+        {"x-amz-copy-source": "/b/k"},
+        {"acl": "private", "x-amz-acl": "public-read"},
+        {"tagging": "<Tagging><TagSet/></Tagging>", "x-amz-tagging": "a=b"},
+    ],
 )
-def test_a_form_cannot_copy_or_name_two_acls(fields: dict[str, str]) -> None:
-    """It carries its own bytes and one ACL."""
+def test_a_form_cannot_copy_or_say_something_twice(fields: dict[str, str]) -> None:
+    """It carries its own bytes, one ACL and one set of tags."""
     with pytest.raises(InvalidArgument):
         post_policy.headers_of(fields)
+
+
+def test_the_tags_of_a_form_are_a_document() -> None:
+    """They become the header that a PUT has, so that they are asked for and stored as there."""
+    tags = "".join(
+        f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"
+        for key, value in (("a", "1 2"), ("b=c", "\u00e9"))
+    )
+    fields = {"key": "k", "tagging": f"<Tagging><TagSet>{tags}</TagSet></Tagging>"}
+    assert post_policy.headers_of(fields) == {"x-amz-tagging": "a=1+2&b%3Dc=%C3%A9"}
+    with pytest.raises(MalformedXML):
+        post_policy.headers_of({"key": "k", "tagging": "a=b"})
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,20 @@ def test_our_presigned_query_is_accepted() -> None:
         prove(head_of("GET", "/a", query.replace("versionId=x", "versionId=y")), DATE_US)
 
 
+@pytest.mark.parametrize("query", ["", "acl", "list-type=2"])
+def test_a_buckets_path_may_be_signed_with_a_slash(query: str) -> None:
+    """AWS's Python client signs /bucket/ and asks for /bucket; a key's path is only itself."""
+    url = f"https://s3.amazonaws.com/johnsmith?{query}"
+    request = AWSRequest("GET", url, auth_path="/johnsmith/")
+    HmacV1QueryAuth(Credentials(KEY_ID, SECRET), expires=600).add_auth(request)
+    told = urlsplit(str(request.url)).query
+    now_us = (int(uri.parse_query(told)["Expires"]) - 60) * 1_000_000
+    bare = head_of("GET", "/johnsmith", told, is_virtual_hosted=False)
+    prove(msgspec.structs.replace(bare, key=""), now_us)
+    with pytest.raises(SignatureDoesNotMatch):
+        prove(bare, now_us)
+
+
 def test_a_sessions_token_in_a_presigned_query_is_signed_like_a_header() -> None:
     """The SDK presigns so with a session; a touched token is another signature."""
     keys = Credentials(KEY_ID, SECRET, "a/token+")

@@ -17,10 +17,9 @@ from storage_server.engine.store import Store
 from storage_server.outbound.fetch import Fetcher
 from storage_server.outbound.jwks import KeySets
 from storage_server.outbound.options import OutboundOptions
-from storage_server.s3_api.app import build_server
+from storage_server.s3_api.app import S3Server, build_server
 from storage_server.s3_api.options import S3Options
 from storage_server.services.account_access import AccountAccessService
-from storage_server.services.account_control import AccountControl
 from storage_server.services.accounts import Accounts
 from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
@@ -44,7 +43,7 @@ from storage_server.services.multipart import MultipartService
 from storage_server.services.object_config import ObjectConfigService
 from storage_server.services.objects import ObjectService
 from storage_server.services.offload import Offload
-from storage_server.services.options import AuthenticationOptions
+from storage_server.services.options import AuthenticationOptions, TrafficOptions
 from storage_server.services.owners import Owners
 from storage_server.services.principals import Principals
 from storage_server.services.rates import REGION_BYTES, RateMap, Rates
@@ -52,7 +51,7 @@ from storage_server.services.role_trust import RoleTrust
 from storage_server.services.services import Services
 from storage_server.services.sessions import SessionService
 from storage_server.services.sts import StsService
-from storage_server.services.traffic import Traffic, TrafficOptions
+from storage_server.services.traffic import Traffic
 from storage_server.services.web_identity import WebIdentityService
 from tests.identities import add_credential, add_principal, ensure_tenant
 
@@ -68,6 +67,7 @@ class RunningPort:
     services: Services
     store: Store
     lines: list[bytes]
+    server: S3Server
 
     @property
     def url(self) -> str:
@@ -99,7 +99,7 @@ def make_services(
         authorizer=authorizer,
         buckets=BucketService(store, owners, authorizer, acls, region=options.region),
         bucket_config=BucketConfigService(store, acls),
-        bucket_grants=BucketGrantService(store, AccountControl(control)),
+        bucket_grants=BucketGrantService(store),
         bucket_policy=BucketPolicyService(store, authorizer, principals),
         cors=CorsService(store),
         explain=ExplainService(authorizer, credentials, principals, denials, clock),
@@ -113,9 +113,9 @@ def make_services(
         lookups=LookupGuard(clock, per_minute=options.failed_lookups_per_minute),
         iam=IamService(store.identity, authorizer, control),
         providers=ProviderService(control, store.identity),
-        sts=StsService(store.identity, sessions, trust, web),
+        sts=StsService(store.identity, sessions, trust, web, store.audit_outbox),
         traffic=Traffic(
-            Rates(RateMap(memoryview(bytearray(REGION_BYTES)), 0, clock), clock), TrafficOptions()
+            Rates(RateMap(memoryview(bytearray(REGION_BYTES)), 0, clock)), TrafficOptions()
         ),
     )
 
@@ -166,7 +166,7 @@ async def running_port(
         accepting = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         host, port = accepting.sockets[0].getsockname()[:2]
         try:
-            yield RunningPort(host, port, services, store, lines)
+            yield RunningPort(host, port, services, store, lines, server)
         finally:
             accepting.close()
             server.pre_shutdown()

@@ -1,6 +1,7 @@
 """S3 Control: a tenant's own people block public access to all of its buckets."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,12 @@ async def test_a_tenants_flags_are_put_shown_and_removed(office: Office) -> None
         assert refusal(control.get_public_access_block, **account) == missing
 
     await asyncio.to_thread(talk)
+    audit = office.port.services.accounts.audit
+    notes = await audit.list(
+        TenantId(bytes.fromhex(office.tenant.tenant_id)), action="holdfast:UpdateTenant"
+    )
+    assert [json.loads(one.detail)["public_access_block"] for one in notes] == [0, 5]
+    assert {one.access_key_id for one in notes} == {office.admin.access_key}
 
 
 async def test_another_account_and_other_people_are_refused(office: Office) -> None:

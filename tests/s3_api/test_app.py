@@ -161,6 +161,29 @@ async def test_a_body_that_ends_early_stores_nothing(port: RunningPort) -> None:
         assert (await talk.answer()).status == 404
 
 
+async def test_an_upload_whose_client_left_is_a_line_and_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody can leave: that must not fill the log with what looks like faults of the server."""
+    async with running_port(tmp_path) as port:
+        async with talking(port) as talk:
+            await talk.send(request(port, "PUT", "/bkt", unsigned=("Content-Length: 0",)))
+            assert (await talk.answer()).status == 200
+        for length in (10_000, 10_000_000):
+            async with talking(port) as left:
+                extra = (f"Content-Length: {length}", "Expect: 100-continue")
+                await left.send(request(port, "PUT", f"/bkt/{length}", unsigned=extra))
+                assert (await left.answer()).status == 100
+                await left.send(b"x" * 5_000)
+        async with talking(port) as talk:
+            await talk.send(request(port, "GET", "/bkt/10000"))
+            assert (await talk.answer()).status == 404
+    lines = [json.loads(line) for text in port.lines for line in text.splitlines()]
+    gone = [line for line in lines if line.get("error") == "ClientGone"]
+    assert [(line["operation"], line["status"]) for line in gone] == [("PutObject", 499)] * 2
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @pytest.mark.parametrize("length", [1_000, 70_000, 3_000_000])
 async def test_a_wrong_digest_stores_nothing(port: RunningPort, length: int) -> None:
     """Small, framed in a segment, or a file of its own: all the same."""

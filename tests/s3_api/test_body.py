@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +14,11 @@ from storage_server.core import limits
 from storage_server.s3 import checksums, errors
 from storage_server.s3.payload import plan_payload
 from storage_server.s3.sigv4 import STREAMING_UNSIGNED_TRAILER, UNSIGNED_PAYLOAD
-from storage_server.s3_api.body import BUFFER_BYTES, BodyBuffers, RequestBody
+from storage_server.s3_api.body import RequestBody
+from storage_server.s3_api.receiver import BUFFER_BYTES, BodyBuffers
 from storage_server.services.offload import Offload
+
+T = TypeVar("T")
 
 
 class Pieces:
@@ -109,8 +114,8 @@ def test_what_comes_out_is_what_was_sent(
                 buffers=BodyBuffers(buffers_bytes),
             )
             out = bytearray()
-            async for view in body:
-                out += view
+            async for batch in body:
+                out += b"".join(batch.views)
             await body.finish()
             assert bytes(out) == content
             assert body.md5 == hashlib.md5(content).digest()
@@ -166,3 +171,33 @@ async def test_another_checksum_than_the_uploads_is_refused() -> None:
         body = body_of(Pieces(b"abc"), headers, offload=Offload(lanes))
         with pytest.raises(errors.InvalidRequest):
             body.want_checksum("SHA256")
+
+
+async def test_the_loop_does_not_unframe_long_bodies() -> None:
+    """A megabyte of one-byte chunks would hold everybody up: a thread goes through them."""
+    threads: list[str] = []
+
+    class Telling(Offload):
+        """Says when a thread is asked for."""
+
+        def start(self, call: Callable[[], T]) -> "asyncio.Future[T]":
+            """Remember it."""
+            threads.append("asked")
+            return super().start(call)
+
+    content = bytes(100_000)
+    wire = framed(content, 1)
+    headers = {
+        "content-length": str(len(wire)),
+        "x-amz-decoded-content-length": str(len(content)),
+        "x-amz-trailer": "x-amz-checksum-crc32",
+    }
+    with ThreadPoolExecutor(2) as lanes:
+        source = Pieces(wire)
+        body = body_of(source, headers, STREAMING_UNSIGNED_TRAILER, offload=Telling(lanes))
+        out = bytearray()
+        async for batch in body:
+            assert threads
+            out += b"".join(batch.views)
+        await body.finish()
+        assert bytes(out) == content

@@ -67,6 +67,9 @@ class _LostTransport:
     def is_closing(self) -> bool:
         return bool(self.sent)
 
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
     def get_write_buffer_limits(self) -> tuple[int, int]:
         return 1, 2
 

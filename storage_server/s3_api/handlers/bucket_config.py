@@ -46,7 +46,9 @@ async def put_bucket_versioning(call: Call) -> Reply:
     """Enable or suspend versioning."""
     body = await call.body.read_all(limits.XML_BYTES_MAX)
     wanted = PutBucketVersioningInput.parse(call.head.headers, body)
-    await call.services.bucket_config.set_versioning(call.bucket, is_enabled=wanted.is_enabled)
+    await call.services.bucket_config.set_versioning(
+        call.actor, call.bucket, is_enabled=wanted.is_enabled
+    )
     return done_reply()
 
 
@@ -59,13 +61,13 @@ async def put_bucket_tagging(call: Call) -> Reply:
     """Replace the bucket's tags."""
     tags = parse_bucket_tags(await call.body.read_all(limits.XML_BYTES_MAX))
     await call.require(asked_resource_tags(tags))
-    await call.services.bucket_config.set_tags(call.bucket, tags)
+    await call.services.bucket_config.set_tags(call.actor, call.bucket, tags)
     return gone_reply()
 
 
 async def delete_bucket_tagging(call: Call) -> Reply:
     """Remove the bucket's tags."""
-    await call.services.bucket_config.set_tags(call.bucket, ())
+    await call.services.bucket_config.set_tags(call.actor, call.bucket, ())
     return gone_reply()
 
 
@@ -97,7 +99,7 @@ async def put_bucket_policy(call: Call) -> Reply:
 
 async def delete_bucket_policy(call: Call) -> Reply:
     """Remove the bucket's policy."""
-    await call.services.bucket_policy.delete(call.bucket)
+    await call.services.bucket_policy.delete(call.actor, call.bucket)
     return gone_reply()
 
 
@@ -115,13 +117,13 @@ async def get_bucket_ownership_controls(call: Call) -> Reply:
 async def put_bucket_ownership_controls(call: Call) -> Reply:
     """Say who owns what others write into the bucket."""
     ownership = parse_ownership_controls(await call.body.read_all(limits.XML_BYTES_MAX))
-    await call.services.bucket_config.set_ownership(call.bucket, ownership)
+    await call.services.bucket_config.set_ownership(call.actor, call.bucket, ownership)
     return done_reply()
 
 
 async def delete_bucket_ownership_controls(call: Call) -> Reply:
     """Leave the ownership of objects to the tenant's default."""
-    await call.services.bucket_config.set_ownership(call.bucket, None)
+    await call.services.bucket_config.set_ownership(call.actor, call.bucket, None)
     return gone_reply()
 
 
@@ -135,13 +137,13 @@ async def get_public_access_block(call: Call) -> Reply:
 async def put_public_access_block(call: Call) -> Reply:
     """Say which public access the bucket blocks."""
     flags = parse_public_access_block(await call.body.read_all(limits.XML_BYTES_MAX))
-    await call.services.bucket_config.set_public_access_block(call.bucket, flags)
+    await call.services.bucket_config.set_public_access_block(call.actor, call.bucket, flags)
     return done_reply()
 
 
 async def delete_public_access_block(call: Call) -> Reply:
     """Leave the blocking of public access to the tenant."""
-    await call.services.bucket_config.set_public_access_block(call.bucket, None)
+    await call.services.bucket_config.set_public_access_block(call.actor, call.bucket, None)
     return gone_reply()
 
 
@@ -153,7 +155,7 @@ async def get_bucket_request_payment(call: Call) -> Reply:
 async def put_bucket_request_payment(call: Call) -> Reply:
     """Say who pays for requests."""
     payer = parse_request_payment(await call.body.read_all(limits.XML_BYTES_MAX))
-    await call.services.bucket_config.set_payer(call.bucket, payer)
+    await call.services.bucket_config.set_payer(call.actor, call.bucket, payer)
     return done_reply()
 
 
@@ -165,7 +167,7 @@ async def get_bucket_abac(call: Call) -> Reply:
 async def put_bucket_abac(call: Call) -> Reply:
     """Say whether policies may look at the bucket's tags."""
     is_enabled = parse_abac(await call.body.read_all(limits.XML_BYTES_MAX))
-    await call.services.bucket_config.set_abac(call.bucket, is_enabled=is_enabled)
+    await call.services.bucket_config.set_abac(call.actor, call.bucket, is_enabled=is_enabled)
     return done_reply()
 
 

@@ -34,7 +34,7 @@ async def head_bucket(call: Call) -> Reply:
 
 async def delete_bucket(call: Call) -> Reply:
     """Delete an empty bucket."""
-    await call.services.buckets.delete(call.bucket)
+    await call.services.buckets.delete(call.actor, call.bucket)
     return delete_bucket_reply()
 
 

@@ -15,13 +15,13 @@ async def get_bucket_cors(call: Call) -> Reply:
 async def put_bucket_cors(call: Call) -> Reply:
     """Replace the bucket's cross-origin rules."""
     rules = parse_cors(await call.body.read_all(limits.XML_BYTES_MAX))
-    await call.services.cors.set_rules(call.bucket, rules)
+    await call.services.cors.set_rules(call.actor, call.bucket, rules)
     return done_reply()
 
 
 async def delete_bucket_cors(call: Call) -> Reply:
     """Remove the bucket's cross-origin rules."""
-    await call.services.cors.set_rules(call.bucket, ())
+    await call.services.cors.set_rules(call.actor, call.bucket, ())
     return gone_reply()
 
 

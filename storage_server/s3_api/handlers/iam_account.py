@@ -8,8 +8,8 @@ from storage_server.s3.messages.query_api import read
 from storage_server.s3_api.handlers import iam_shown as shown
 from storage_server.s3_api.handlers.iam_shown import Desk, desk, moment
 from storage_server.s3_api.query import QueryCall, QueryHandler
+from storage_server.services.account_views import Provider
 from storage_server.services.iam import Simulated
-from storage_server.services.identity_providers import Provider
 from storage_server.services.policy_holders import PolicyHolder
 
 _ALL_OF_ONE = 1000  # more than a user, group or role may have

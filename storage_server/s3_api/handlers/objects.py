@@ -1,5 +1,7 @@
 """Handlers of objects: put, get, head, delete, rename."""
 
+from collections.abc import Awaitable
+
 from storage_server.s3.messages.objects import (
     DeleteObjectInput,
     GetObjectInput,
@@ -81,8 +83,8 @@ async def rename_object(call: Call) -> Reply:
     return Reply()
 
 
-async def _look(call: Call, wanted: GetObjectInput) -> Found:
-    return await call.services.objects.look(call.actor, call.bucket, call.head.key, wanted)
+def _look(call: Call, wanted: GetObjectInput) -> Awaitable[Found]:
+    return call.services.objects.look(call.actor, call.bucket, call.head.key, wanted)
 
 
 TABLE: dict[str, Handler] = {
