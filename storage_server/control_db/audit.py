@@ -1,4 +1,4 @@
-"""The audit of control changes: rows are only added, each bound to the one before by its hash.
+"""The audit: rows are only added, each bound to the one before by its hash.
 
 The chain of an installation begins with its id. ``heads`` holds the last number and hash, so that
 rows missing from the end are found too; whoever keeps a head elsewhere can tell that the whole
@@ -7,16 +7,17 @@ chain was not rewritten.
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from storage_server.control_db import installation
 from storage_server.control_db.failures import flush
-from storage_server.control_db.tables import AuditRow, HeadRow, InstallationRow
+from storage_server.control_db.rows import starts_with
+from storage_server.control_db.tables import AuditRow, HeadRow
 from storage_server.control_db.views import AuditView, view
 from storage_server.core.ids import TenantId
 
@@ -102,6 +103,7 @@ def list_page(
     tenant_id: TenantId | None = None,
     action: str = "",
     entity: str = "",
+    within: str = "",
     principal_id: str = "",
     since_us: int = 0,
     until_us: int | None = None,
@@ -110,13 +112,19 @@ def list_page(
 ) -> tuple[AuditView, ...]:
     """Return rows, the newest first; the next page is ``before_sequence`` of the last one.
 
-    No tenant means those of all tenants and of the installation.
+    No tenant means those of all tenants and of the installation. ``within`` is the ARN of a
+    bucket: rows about it or what is in it.
     """
     conditions = [
         AuditRow.at_us >= since_us,
         *([AuditRow.tenant_id == tenant_id] if tenant_id is not None else []),
         *([AuditRow.action == action] if action else []),
         *([AuditRow.entity == entity] if entity else []),
+        *(
+            [or_(AuditRow.entity == within, starts_with(AuditRow.entity, f"{within}/"))]
+            if within
+            else []
+        ),
         *([AuditRow.principal_id == principal_id] if principal_id else []),
         *([AuditRow.at_us < until_us] if until_us is not None else []),
         *([AuditRow.sequence < before_sequence] if before_sequence is not None else []),
@@ -130,8 +138,7 @@ def list_page(
 def verify(session: Session) -> Verified:
     """Check the whole chain: numbers without gaps, every hash, and the end where it should be."""
     end = head(session)
-    installation = session.get(InstallationRow, 1)
-    expected_hash = _genesis(installation.id if installation is not None else "")
+    expected_hash = _genesis(installation.find(session))
     sequence = 0
     while rows := _rows_behind(session, sequence):
         for row in rows:
@@ -164,9 +171,8 @@ def _head_row(session: Session, now_us: int) -> HeadRow:
     row = session.get(HeadRow, _HEAD)
     if row is not None:
         return row
-    installation = InstallationRow(only=1, id=secrets.token_hex(16), created_us=now_us)
-    row = HeadRow(name=_HEAD, sequence=0, hash=_genesis(installation.id))
-    session.add_all((installation, row))
+    row = HeadRow(name=_HEAD, sequence=0, hash=_genesis(installation.ensure(session, now_us)))
+    session.add(row)
     return row
 
 

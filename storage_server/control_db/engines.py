@@ -15,6 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from storage_server.control_db.urls import kind_of
 from storage_server.core.limits import SQL_CONNECT_TIMEOUT_S, SQL_CONNECTIONS_MAX, SQL_WAIT_MAX_S
 
 WRITES: Final = "holdfast_writes"
@@ -24,6 +25,7 @@ WRITER_LOCK: Final = 0x686F6C6466617374
 """The advisory lock of PostgreSQL's one writer: ``holdfast`` in ASCII."""
 
 _FILE: Final = "holdfast_file"
+_DRIVERS: Final = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite+pysqlite"}
 
 
 def parse_url(url: str) -> URL:
@@ -32,17 +34,13 @@ def parse_url(url: str) -> URL:
     Raises:
         ValueError: It is none, or it names neither an SQLite file nor a PostgreSQL database.
     """
+    kind = kind_of(url)
     try:
         parsed = make_url(url)
     except ArgumentError:
         # The URL may hold a password: it is not repeated.
         raise ValueError("the control database's URL can't be read") from None
-    kind = parsed.drivername.partition("+")[0]
-    if kind in {"postgresql", "postgres"}:
-        return parsed.set(drivername="postgresql+psycopg")
-    if kind == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return parsed.set(drivername="sqlite+pysqlite")
-    raise ValueError("the control database is sqlite:///<file> or postgresql://<host>/<database>")
+    return parsed.set(drivername=_DRIVERS[kind])
 
 
 def sqlite_file(url: URL) -> Path | None:

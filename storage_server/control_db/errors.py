@@ -49,6 +49,10 @@ class SqlGone(ControlDbError):
     """
 
 
+class OtherInstallation(SqlGone):
+    """The database is another installation's than the one that is obeyed."""
+
+
 class SqlBusy(SqlGone):
     """Others held the database for longer than a writer waits."""
 

@@ -13,7 +13,9 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from storage_server.control_db import settings
 from storage_server.control_db.rows import fold
+from storage_server.control_db.settings import SETTINGS_KIND, Installation
 from storage_server.control_db.tables import (
     AccessKeyRow,
     AttachmentRow,
@@ -61,8 +63,8 @@ class TenantValues(msgspec.Struct, frozen=True, kw_only=True):
     sharing: bool
     policy_ids: tuple[str, ...]
     public_access_block: int
-    default_public_access_block: int
-    default_object_ownership: int
+    default_public_access_block: int | None
+    default_object_ownership: int | None
     revision: int
     limits: dict[str, int]
     deleted: bool
@@ -157,14 +159,23 @@ class CredentialValues(msgspec.Struct, frozen=True, kw_only=True):
         return f"CredentialValues({self.access_key_id!r}, revision={self.revision})"
 
 
-Values = TenantValues | PrincipalValues | GroupValues | PolicyValues | CredentialValues
+class SettingsValues(msgspec.Struct, frozen=True, kw_only=True):
+    """The installation's settings, with what ships where nobody has set anything."""
+
+    revision: int
+    values: Installation
+
+
+Values = (
+    TenantValues | PrincipalValues | GroupValues | PolicyValues | CredentialValues | SettingsValues
+)
 
 
 def build(session: Session, kind: str, entity_id: str) -> Values | None:
     """Return an entity or its tombstone as it is now, None if there never was such a one.
 
-    ``kind`` is ``tenant`` (with its id as hex), ``principal``, ``group``, ``policy`` or
-    ``credential``.
+    ``kind`` is ``tenant`` (with its id as hex), ``principal``, ``group``, ``policy``,
+    ``credential`` or ``settings``.
     """
     return next(iter(build_many(session, kind, [entity_id])), None)
 
@@ -172,6 +183,9 @@ def build(session: Session, kind: str, entity_id: str) -> Values | None:
 def build_many(session: Session, kind: str, entity_ids: Iterable[str]) -> Iterator[Values]:
     """Return several entities of a kind, those that there are or were, in no certain order."""
     wanted = list(dict.fromkeys(entity_ids))
+    if kind == SETTINGS_KIND:
+        yield from _settings(session)
+        return
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
         for rows, key, make in _SOURCES[kind]:
@@ -196,8 +210,15 @@ def all_entities(session: Session) -> Iterator[Values]:
                     break
                 last = getattr(found[-1], key.key)
                 yield from make(session, found)
-                for row in found:
-                    session.expunge(row)
+                session.expunge_all()  # one by one takes a fifth of the whole walk
+    yield from _settings(session)
+
+
+def _settings(session: Session) -> Iterator[SettingsValues]:
+    """Yield the installation's settings, if anybody ever changed one."""
+    revision = settings.revision(session)
+    if revision:
+        yield SettingsValues(revision=revision, values=settings.in_force(session))
 
 
 def _tenants(session: Session, rows: Sequence[TenantRow]) -> Iterator[TenantValues]:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from storage_server.control_db import settings
 from storage_server.control_db.errors import Missing
 from storage_server.control_db.failures import flush
 from storage_server.control_db.tables import (
@@ -48,7 +49,7 @@ def append(session: Session, touched: Iterable[Ref], now_us: int) -> int:
                 sequence=head_row.sequence,
                 entity_kind=kind,
                 entity_id=entity_id,
-                revision=_row(session, kind, entity_id).revision,
+                revision=_revision(session, kind, entity_id),
                 at_us=now_us,
             )
         )
@@ -76,6 +77,12 @@ def head(session: Session) -> int:
 def forget(session: Session, up_to_sequence: int) -> None:
     """Remove entries that are applied everywhere; their numbers don't come back."""
     session.execute(delete(ProjectionLogRow).where(ProjectionLogRow.sequence <= up_to_sequence))
+
+
+def _revision(session: Session, kind: str, entity_id: str) -> int:
+    if kind == settings.SETTINGS_KIND:
+        return settings.revision(session)
+    return _row(session, kind, entity_id).revision
 
 
 def _row(session: Session, kind: str, entity_id: str) -> EntityRow:

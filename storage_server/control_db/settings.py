@@ -3,6 +3,10 @@
 ``scope`` is empty for the installation, else the hex of a tenant's id; values are JSON.
 """
 
+import json
+from typing import Final
+
+import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -10,6 +14,43 @@ from storage_server.control_db.errors import Conflict, Missing
 from storage_server.control_db.failures import flush
 from storage_server.control_db.tables import SettingHistoryRow, SettingRow
 from storage_server.control_db.views import SettingChangeView, SettingView, view
+from storage_server.core import limits
+
+SETTINGS_KIND: Final = "settings"
+"""What the projection calls the settings of the installation, all of them together."""
+INSTALLATION: Final = ""
+"""The scope of the installation."""
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """The installation's settings by their names; the defaults are what ships."""
+
+    default_object_ownership: str = "BucketOwnerEnforced"
+    default_public_access_block: int = 15
+    access_keys_per_user: int = limits.ACCESS_KEYS_PER_USER
+    password_chars_min: int = limits.PASSWORD_CHARS_MIN
+    session_seconds_max: int = limits.ROLE_SESSION_SECONDS_MAX
+
+
+SHIPPED: Final = Installation()
+
+
+def in_force(session: Session) -> Installation:
+    """Return all of the installation's settings as they hold now."""
+    found = {row.name: json.loads(row.value) for row in list_all(session, INSTALLATION)}
+    return msgspec.convert(found, Installation)
+
+
+def revision(session: Session) -> int:
+    """Return a number that moves with every change of a setting of the installation."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(SettingHistoryRow)
+            .where(SettingHistoryRow.scope == INSTALLATION)
+        )
+        or 0
+    )
 
 
 def put(

@@ -63,6 +63,24 @@ class TenantIdText(TypeDecorator[TenantId]):
         return None if value is None else TenantId(bytes.fromhex(value))
 
 
+class Inherited(TypeDecorator[int]):
+    """A small number of a tenant's own, or None where the installation's setting holds.
+
+    None is stored as -1: a column that had been made NOT NULL would have to be made anew.
+    """
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, _dialect: Dialect) -> int:
+        """Return the number that is stored."""
+        return -1 if value is None else value
+
+    def process_result_value(self, value: Any | None, _dialect: Dialect) -> int | None:
+        """Return what it stands for."""
+        return None if value is None or value < 0 else int(value)
+
+
 class Row(DeclarativeBase):
     """The base of all tables."""
 
@@ -139,8 +157,8 @@ class TenantRow(EntityRow):
     """0 active, 1 suspended, 2 closed (being deleted)."""
     sharing: Mapped[bool] = mapped_column(default=False)
     public_access_block: Mapped[int] = mapped_column(SmallInteger, default=0)
-    default_public_access_block: Mapped[int] = mapped_column(SmallInteger, default=15)
-    default_object_ownership: Mapped[int] = mapped_column(SmallInteger, default=0)
+    default_public_access_block: Mapped[int | None] = mapped_column(Inherited, nullable=False)
+    default_object_ownership: Mapped[int | None] = mapped_column(Inherited, nullable=False)
     """0 BucketOwnerEnforced, 1 BucketOwnerPreferred, 2 ObjectWriter."""
     wrapped_key: Mapped[bytes]
     root_key_version: Mapped[int] = mapped_column(Integer)

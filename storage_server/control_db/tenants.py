@@ -36,8 +36,8 @@ class TenantChanges(TypedDict, total=False):
     state: int
     sharing: bool
     public_access_block: int
-    default_public_access_block: int
-    default_object_ownership: int
+    default_public_access_block: int | None
+    default_object_ownership: int | None
     wrapped_key: bytes
     root_key_version: int
     key_version: int
@@ -56,8 +56,8 @@ def create(
     description: str = "",
     sharing: bool = False,
     public_access_block: int = 0,
-    default_public_access_block: int = 15,
-    default_object_ownership: int = 0,
+    default_public_access_block: int | None = None,
+    default_object_ownership: int | None = None,
     now_us: int,
 ) -> TenantView:
     """Add a tenant; its root principal is made with ``users.create``.

@@ -51,8 +51,8 @@ class TenantView(EntityView):
     state: int
     sharing: bool
     public_access_block: int
-    default_public_access_block: int
-    default_object_ownership: int
+    default_public_access_block: int | None
+    default_object_ownership: int | None
     wrapped_key: bytes = field(repr=False)
     root_key_version: int
     key_version: int

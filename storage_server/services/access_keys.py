@@ -1,8 +1,10 @@
 """Access keys: made or brought along, switched, and removed for good."""
 
+from typing import Final
+
 from sqlalchemy.orm import Session
 
-from storage_server.control_db import access_keys, users
+from storage_server.control_db import access_keys, settings, users
 from storage_server.control_db.views import AccessKeyView, TenantView, UserView
 from storage_server.core import limits
 from storage_server.core.clock import Clock
@@ -18,6 +20,9 @@ from storage_server.services.account_views import AccessKey, NewAccessKey
 from storage_server.services.control import By, Changes
 from storage_server.services.policy_documents import require_policy
 from storage_server.services.users import require_user
+
+AS_SET: Final = -1
+"""As many keys per user as the installation's setting says."""
 
 
 class AccessKeyService:
@@ -52,14 +57,14 @@ class AccessKeyService:
         description: str = "",
         expires_us: int = 0,
         scope: str = "",
-        per_user_max: int | None = limits.ACCESS_KEYS_PER_USER,
+        per_user_max: int | None = AS_SET,
         is_root: bool = False,
     ) -> NewAccessKey:
         """Make a key, generated or brought along, and return its secret: the only time.
 
         ``scope`` is a policy that narrows what the key may do. ``per_user_max`` holds where the
-        user has no limit of its own; None is no limit. ``is_root``: the key is of the tenant's
-        root, and ``user`` is not looked at.
+        user has no limit of its own; None is no limit, ``AS_SET`` the installation's setting.
+        ``is_root``: the key is of the tenant's root, and ``user`` is not looked at.
 
         Raises:
             ValidationError: Id, secret, description or expiry has not its form.
@@ -67,6 +72,9 @@ class AccessKeyService:
             NoSuchEntity: There is no such user.
             EntityAlreadyExists: The id is another key's, or was: ids are never given again.
             LimitExceeded: The user or the tenant has as many keys as may be.
+
+        A key that an expiring one makes, or a session that came from an expiring one, ends with it
+        at the latest: otherwise whoever has a key for a day would have one for good.
         """
         if bool(access_key_id) != bool(secret_key):
             raise ValidationError("A key that is brought along has both an id and a secret.")
@@ -77,6 +85,7 @@ class AccessKeyService:
         require_text("A description", description, limits.DESCRIPTION_CHARS_MAX)
         if expires_us and expires_us <= self._clock.now_us():
             raise ValidationError("A key can't expire in the past.")
+        expires_us = self._within(by, expires_us)
         if scope:
             require_policy(scope, PolicyKind.SESSION)
         # Under the id that it is bound to; so a secret can't be moved to another key.
@@ -94,7 +103,11 @@ class AccessKeyService:
                 description=description,
                 expires_us=expires_us,
                 scope=scope.encode(),
-                per_user_max=per_user_max,
+                per_user_max=(
+                    settings.in_force(session).access_keys_per_user
+                    if per_user_max == AS_SET
+                    else per_user_max
+                ),
                 now_us=changes.now_us,
             )
             changes.touch(Entity("credential", access_key_id))
@@ -190,6 +203,20 @@ class AccessKeyService:
             _note(session, changes, key, "iam:DeleteAccessKey", {})
 
         await self._accounts.change(by, tenant_id, work, removes=(_entity(key),))
+
+    def _within(self, by: By, expires_us: int) -> int:
+        """Return when a key ends that somebody makes: as asked, or when the key at work does.
+
+        Raises:
+            ValidationError: More was asked for.
+        """
+        acting = self._identity.find_credential_now(by.access_key_id)
+        end_us = by.ends_us if acting is None else acting.expires_us
+        if not end_us:
+            return expires_us
+        if expires_us > end_us:
+            raise ValidationError("An expiring key can't make one that lasts longer than itself.")
+        return expires_us or end_us
 
     async def _find(self, tenant_id: TenantId, user: str, access_key_id: str) -> AccessKeyView:
         return await self._accounts.read(

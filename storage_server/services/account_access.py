@@ -4,7 +4,7 @@ from storage_server.engine.identity import Identity
 from storage_server.engine.records import TenantRecord
 from storage_server.s3 import errors
 from storage_server.services.actor import Actor
-from storage_server.services.control import By
+from storage_server.services.audit_events import by_request
 from storage_server.services.tenants import TenantService
 
 
@@ -36,16 +36,7 @@ class AccountAccessService:
             ServiceUnavailable: Nothing can be changed now.
         """
         tenant = self._own(actor, account_id)
-        assert actor.principal is not None
-        by = By(
-            principal_id=actor.principal.principal_id,
-            access_key_id=actor.access_key_id,
-            tenant_id=tenant.tenant_id,
-            request_id=actor.request_id,
-            source="s3",
-            address=actor.facts.source_ip,
-        )
-        await self._tenants.set(by, tenant.name, public_access_block=flags)
+        await self._tenants.set_public_access_block(by_request(actor), tenant.tenant_id, flags)
 
     def _own(self, actor: Actor, account_id: str) -> TenantRecord:
         """Return the actor's tenant as it is now, when the account is that one."""

@@ -1,7 +1,7 @@
 """What the services of accounts stand on: reading and changing, with refusals in IAM's words."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -10,14 +10,16 @@ from storage_server.control_db.views import Ref, TenantView
 from storage_server.core.ids import TenantId
 from storage_server.engine.identity import Entity
 from storage_server.s3 import arns
-from storage_server.s3.iam_errors import NoSuchEntity
-from storage_server.s3.policy.shipped import SHIPPED
+from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
+from storage_server.s3.policy.shipped import SHIPPED, arn_of
 from storage_server.services.account_errors import translated
+from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.control import By, Changes, Control
 
 T = TypeVar("T")
 
 SHIPPED_PREFIX = "arn:aws:iam::aws:policy/"
+_GLOBAL_ADMIN: Final = arn_of("global-admin")
 
 
 class AccountControl:
@@ -91,6 +93,21 @@ def policy_id_of(session: Session, tenant_id: TenantId, policy_arn: str) -> str:
         if found is not None and found.tenant_id == tenant_id:
             return found.policy_id
     raise NoSuchEntity(f"Policy {policy_arn} does not exist or is not attachable.")
+
+
+def attachable_id_of(session: Session, tenant_id: TenantId, policy_arn: str) -> str:
+    """Return the id under which somebody in a tenant may be given a managed policy.
+
+    Raises:
+        NoSuchEntity: The tenant has no such policy, and none is shipped.
+        ValidationError: It is the global administrators', and the tenant is not theirs.
+    """
+    if policy_arn == _GLOBAL_ADMIN and account_of(session, tenant_id).name != SYSTEM_TENANT:
+        raise ValidationError(
+            f"The policy global-admin is for the tenant {SYSTEM_TENANT}: here it would give nothing"
+            " beyond the tenant. Attach tenant-admin."
+        )
+    return policy_id_of(session, tenant_id, policy_arn)
 
 
 def policy_arn_of(session: Session, policy_id: str) -> str:

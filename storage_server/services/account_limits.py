@@ -1,7 +1,7 @@
 """Limits of tenants, users and buckets: kept in SQL, and handed to what enforces each."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -20,12 +20,11 @@ from storage_server.engine.store import Store
 from storage_server.s3 import arns
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
 from storage_server.services.account_control import AccountControl, account_of
+from storage_server.services.account_views import Kind, Limit, Quota
 from storage_server.services.control import By, Changes
 from storage_server.services.engine_errors import translated
 from storage_server.services.quotas import Quotas
 from storage_server.services.users import require_user
-
-Kind = Literal["tenant", "user", "bucket"]
 
 _NAMES: Final[Mapping[Kind, tuple[str, ...]]] = {
     "tenant": limits.NAMES,
@@ -33,26 +32,6 @@ _NAMES: Final[Mapping[Kind, tuple[str, ...]]] = {
     "bucket": ("bytes", "objects"),
 }
 _MAX: Final = 2**62
-
-
-class Limit(msgspec.Struct, frozen=True):
-    """One limit: ``hard`` is never exceeded, reaching ``soft`` is only told.
-
-    Without ``hard`` there is no limit; without ``soft``, four fifths of it are told.
-    """
-
-    hard: int | None = None
-    soft: int | None = None
-
-
-class Quota(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of one tenant, user or bucket by name, and what is used of them now."""
-
-    tenant: str
-    kind: Kind
-    name: str
-    limits: dict[str, Limit]
-    used: dict[str, int]
 
 
 class _Subject(msgspec.Struct, frozen=True):

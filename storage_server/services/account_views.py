@@ -5,10 +5,15 @@ secret is in any of them but ``NewAccessKey``, which is told once.
 """
 
 from enum import StrEnum
+from typing import Final, Literal
 
 import msgspec
 
+from storage_server.core.ids import PrincipalId
 from storage_server.engine.records import Pairs
+
+Kind = Literal["tenant", "user", "bucket"]
+PAGE_ROWS: Final = 100
 
 
 class State(StrEnum):
@@ -27,6 +32,13 @@ class Ownership(StrEnum):
     OBJECT_WRITER = "ObjectWriter"
 
 
+class Default(StrEnum):
+    """What a tenant may leave to the installation's settings."""
+
+    PUBLIC_ACCESS_BLOCK = "default_public_access_block"
+    OBJECT_OWNERSHIP = "default_object_ownership"
+
+
 class OwnerKind(StrEnum):
     """As whom a user owns what it makes."""
 
@@ -39,7 +51,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant, which is an account in AWS's words. ``tenant_id`` is the hex of the id.
 
     ``public_access_block`` are the flags in force for all of its buckets, the ``default_…`` ones
-    those that new buckets start with.
+    those that new buckets start with: None leaves them to the installation's settings.
     """
 
     name: str
@@ -49,8 +61,8 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     sharing: bool
     public_access_block: int
-    default_public_access_block: int
-    default_object_ownership: Ownership
+    default_public_access_block: int | None
+    default_object_ownership: Ownership | None
     policies: tuple[str, ...]
     created_us: int
 
@@ -69,6 +81,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     owns_as: OwnerKind
     parent_id: str
+    parent: str
+    """The parent's name; empty for a user."""
     boundary: str
     """ARN of the policy that bounds it, or empty."""
     created_us: int
@@ -170,3 +184,132 @@ class NewAccessKey(msgspec.Struct, frozen=True, kw_only=True):
     user_name: str
     user_id: str
     created_us: int
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """One limit: ``hard`` is never exceeded, reaching ``soft`` is only told.
+
+    Without ``hard`` there is no limit; without ``soft``, four fifths of it are told.
+    """
+
+    hard: int | None = None
+    soft: int | None = None
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one tenant, user or bucket by name, and what is used of them now."""
+
+    tenant: str
+    kind: Kind
+    name: str
+    limits: dict[str, Limit]
+    used: dict[str, int]
+
+
+class Deletion(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the deletion of a tenant is. ``blocked_by`` says what it waits for, if anything."""
+
+    tenant: str
+    buckets_left: int
+    versions_left: int
+    bytes_left: int
+    blocked_by: str = ""
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider as it is shown."""
+
+    provider_id: PrincipalId
+    arn: str
+    url: str
+    audiences: tuple[str, ...]
+    jwks_url: str
+    has_keys: bool
+    algorithms: tuple[str, ...]
+    templates: str
+    thumbprints: tuple[str, ...]
+    tags: Pairs
+    enabled: bool
+    created_us: int
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """An answer and the way to it, as far as the asking tenant may see it."""
+
+    allowed: bool
+    principal: str
+    action: str
+    resource: str
+    lines: tuple[str, ...]
+    request_id: str = ""
+    at_us: int = 0
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What a comparison found; ``differences`` are sentences, at most ``FINDINGS_MAX``."""
+
+    values_count: int
+    differences: tuple[str, ...]
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """What was made anew: how many values were looked at, and how many keys and such dropped."""
+
+    values_count: int
+    dropped_count: int
+
+
+class AuditNote(msgspec.Struct, frozen=True, kw_only=True):
+    """One change: when, who, through which door, what, and to which entity (its ARN).
+
+    Without a ``principal_id`` it was whoever reached the data folder, nobody who signed, or the
+    program itself. ``principal_arn`` is what the ARN was then. ``detail`` is JSON.
+    """
+
+    sequence: int
+    at_us: int
+    tenant_id: str
+    principal_id: str
+    principal_arn: str
+    access_key_id: str
+    source: str
+    address: str
+    request_id: str
+    action: str
+    entity: str
+    detail: str
+
+
+class AuditProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification found; ``broken_at`` is the first number that is wrong.
+
+    Whoever keeps ``head_hash`` elsewhere can tell later that the rows up to ``head_sequence`` were
+    not written anew. ``buckets_waiting`` have changes that are not in the chain yet.
+    """
+
+    rows_count: int
+    head_sequence: int
+    head_hash: str
+    broken_at: int | None
+    buckets_waiting: int
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting of the installation. ``shipped`` holds while it is not ``is_set``."""
+
+    name: str
+    value: str
+    shipped: str
+    is_set: bool
+    about: str
+    changed_us: int
+    changed_by: str
+
+
+class SettingChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that a setting has had; None is "back to what ships"."""
+
+    revision: int
+    value: str | None
+    changed_us: int
+    changed_by: str

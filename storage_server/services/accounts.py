@@ -8,6 +8,7 @@ from storage_server.services.access_keys import AccessKeyService
 from storage_server.services.account_control import AccountControl
 from storage_server.services.account_limits import LimitService
 from storage_server.services.audit import AuditService
+from storage_server.services.audit_feed import AuditFeed
 from storage_server.services.control import Control
 from storage_server.services.groups import GroupService
 from storage_server.services.inheritance import Inheritance
@@ -18,6 +19,7 @@ from storage_server.services.projection import ProjectionService
 from storage_server.services.quotas import Quotas
 from storage_server.services.roles import RoleService
 from storage_server.services.session_ends import SessionEndService
+from storage_server.services.settings import SettingService
 from storage_server.services.tenant_removal import TenantRemoval
 from storage_server.services.tenants import TenantService
 from storage_server.services.thresholds import Thresholds
@@ -44,6 +46,7 @@ class Accounts:
     projection: ProjectionService
     audit: AuditService
     sessions: SessionEndService
+    settings: SettingService
 
     @classmethod
     def build(cls, control: Control, store: Store, offload: Offload, clock: Clock) -> "Accounts":
@@ -62,6 +65,7 @@ class Accounts:
             thresholds=Thresholds(accounts, store),
             inheritance=inheritance,
             projection=ProjectionService(control, store.identity),
-            audit=AuditService(accounts),
+            audit=AuditService(accounts, AuditFeed(store.audit_outbox, control)),
             sessions=SessionEndService(accounts, store.identity, clock),
+            settings=SettingService(accounts),
         )

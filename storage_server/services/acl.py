@@ -247,14 +247,14 @@ class Acls:
         own = identity.find_tenant_now(tenant_id)
         others: list[CanonicalId] = []
         if own is not None and own.sharing:
-            async for tenant in identity.each_tenant():
-                if tenant.sharing and not tenant.deleted and tenant.tenant_id != tenant_id:
-                    there = identity.find_email_now(tenant.tenant_id, email)
-                    others += [] if there is None else [there.canonical_id]
+            async for there in identity.each_of_email(email):
+                tenant = identity.find_tenant_now(there.tenant_id)
+                if tenant is not None and tenant.sharing and tenant.tenant_id != tenant_id:
+                    others.append(there.canonical_id)
+                if len(others) > 1:
+                    raise errors.AmbiguousGrantByEmailAddress
         if not others:
             raise errors.UnresolvableGrantByEmailAddress
-        if len(others) > 1:
-            raise errors.AmbiguousGrantByEmailAddress
         return others[0]
 
     def _exists(self, canonical_id: CanonicalId) -> bool:

@@ -45,6 +45,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     is_mfa: bool = False
     provider: str = ""
     """Who vouched for a web identity: ``aws:FederatedProvider``."""
+    key_ends_us: int = 0
+    """When the expiring key ends that the first of a chain was asked for with; 0 is never."""
     source_identity: str = ""
     """Who is behind a chain of sessions, said once with its first: ``aws:SourceIdentity``."""
 

@@ -1,57 +1,26 @@
-"""The audit of control changes: read, and proven to be whole."""
+"""The audit of changes of accounts and buckets: read, and proven to be whole."""
 
-from typing import Final
+from contextlib import suppress
 
 import msgspec
 
 from storage_server.control_db import audit
 from storage_server.control_db.views import AuditView
 from storage_server.core.ids import TenantId
+from storage_server.engine.errors import EngineError
 from storage_server.services.account_control import AccountControl
 from storage_server.services.account_pages import require_limit
-
-PAGE_ROWS: Final = 100
-
-
-class AuditNote(msgspec.Struct, frozen=True, kw_only=True):
-    """One change: when, who, through which door, what, and to which entity (its ARN).
-
-    Without a ``principal_id`` it was whoever reached the data folder, or the program itself.
-    ``detail`` is JSON.
-    """
-
-    sequence: int
-    at_us: int
-    tenant_id: str
-    principal_id: str
-    access_key_id: str
-    source: str
-    address: str
-    request_id: str
-    action: str
-    entity: str
-    detail: str
-
-
-class AuditProof(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verification found; ``broken_at`` is the first number that is wrong.
-
-    Whoever keeps ``head_hash`` elsewhere can tell later that the rows up to ``head_sequence`` were
-    not written anew.
-    """
-
-    rows_count: int
-    head_sequence: int
-    head_hash: str
-    broken_at: int | None
+from storage_server.services.account_views import PAGE_ROWS, AuditNote, AuditProof
+from storage_server.services.audit_feed import AuditFeed
 
 
 class AuditService:
-    """Shows what was changed; nothing here writes."""
+    """Shows what was changed."""
 
-    def __init__(self, accounts: AccountControl) -> None:
-        """Read control data."""
+    def __init__(self, accounts: AccountControl, feed: AuditFeed) -> None:
+        """Read control data, and what ``feed`` took over from the metadata."""
         self._accounts = accounts
+        self.feed = feed
 
     async def list(
         self,
@@ -59,6 +28,7 @@ class AuditService:
         *,
         action: str = "",
         entity: str = "",
+        bucket: str = "",
         principal_id: str = "",
         since_us: int = 0,
         until_us: int | None = None,
@@ -67,19 +37,23 @@ class AuditService:
     ) -> tuple[AuditNote, ...]:
         """Return changes, the newest first; the next page is ``before_sequence`` of the last one.
 
-        No tenant means those of all tenants and of the installation.
+        No tenant means those of all tenants and of the installation. ``bucket`` is a name: all
+        buckets that had it, and what is in them. What was changed before the call is there.
 
         Raises:
             ControlUnavailable: The control database is out of reach.
             ValidationError: The limit is none.
         """
         require_limit(limit)
+        with suppress(EngineError):  # what can't be taken over now is taken over later
+            await self.feed.run_all()
         found = await self._accounts.read(
             lambda session: audit.list_page(
                 session,
                 tenant_id=tenant_id,
                 action=action,
                 entity=entity,
+                within=f"arn:aws:s3:::{bucket}" if bucket else "",
                 principal_id=principal_id,
                 since_us=since_us,
                 until_us=until_us,
@@ -101,15 +75,18 @@ class AuditService:
             head_sequence=found.head.sequence,
             head_hash=found.head.hash.hex(),
             broken_at=found.broken_at,
+            buckets_waiting=await self.feed.waiting(),
         )
 
 
 def _shown(row: AuditView) -> AuditNote:
+    detail = msgspec.json.decode(row.detail, type=dict[str, object])
     return AuditNote(
         sequence=row.sequence,
         at_us=row.at_us,
         tenant_id="" if row.tenant_id is None else row.tenant_id.hex(),
         principal_id=row.principal_id,
+        principal_arn=str(detail.get("principalArn", "")),
         access_key_id=row.access_key_id,
         source=row.source,
         address=row.address,

@@ -36,9 +36,9 @@ from storage_server.services.rights import (
     object_acl,
 )
 
-_RIGHTS_MAX: Final = 16_384  # in one worker at once; a kilobyte or two each, sets are shared
+_RIGHTS_MAX: Final = 10_240  # in one worker at once; a kilobyte or two each, sets are shared
 _SIDES_MAX: Final = 16_384
-_JOINED_MAX: Final = 16_384  # what was compiled anew lives on in them until they are pushed out
+_JOINED_MAX: Final = 10_240  # what was compiled anew lives on in them until they are pushed out
 _ARN: Final = "arn:aws:s3:::"
 
 _POLICY_ADMINISTRATION: Final = frozenset(

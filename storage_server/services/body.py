@@ -1,9 +1,22 @@
 """The body of a request, as a service sees it: plain bytes, verified at the end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from storage_server.s3.checksums import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Plain bytes of a body that came together; there may be none in it.
+
+    Going through ``views`` decodes and hashes them, so it belongs in a thread; it raises an
+    S3Error when the bytes are wrong. ``bytes_max`` is at least what they come to.
+    """
+
+    views: Iterable[memoryview]
+    bytes_max: int
 
 
 class Body(Protocol):
@@ -45,8 +58,28 @@ class Body(Protocol):
         """
         ...
 
-    def __aiter__(self) -> AsyncIterator[memoryview | bytes]:
-        """Yield the plain bytes in order; each view dies when the next one is asked for."""
+    async def read_unverified(self, limit: int) -> bytes:
+        """Return the whole body; it counts for nothing before ``verify`` has returned.
+
+        Raises:
+            S3Error: The body is longer than ``limit`` bytes, or the client stalled; a framed one
+                is verified already.
+        """
+        ...
+
+    def verify(self, whole: bytes) -> None:
+        """Verify what ``read_unverified`` returned; it takes as long as hashing does.
+
+        Raises:
+            S3Error: A length, digest or checksum does not hold: store nothing.
+        """
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        """Yield the plain bytes in order; a batch dies when the next one is asked for.
+
+        Each must be gone through, to its end and before the next: that is what verifies it.
+        """
         ...
 
     async def finish(self) -> None:

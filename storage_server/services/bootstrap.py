@@ -4,8 +4,6 @@ Each start makes what is missing and changes nothing else: whoever was disabled 
 secret that was changed is not set back.
 """
 
-from dataclasses import dataclass, field
-
 from storage_server.core.ids import PrincipalId, TenantId
 from storage_server.core.names import is_bucket_name
 from storage_server.engine.records import PrincipalRecord
@@ -16,21 +14,11 @@ from storage_server.s3.messages.buckets import CreateBucketInput
 from storage_server.services.accounts import Accounts
 from storage_server.services.actor import Actor
 from storage_server.services.buckets import BucketService
+from storage_server.services.built_in_tenants import DEFAULT_TENANT
 from storage_server.services.control import By
-from storage_server.services.founding import DEFAULT_TENANT
+from storage_server.services.options import BootstrapOptions
 
 _ROLE = "user"
-
-
-@dataclass(frozen=True, slots=True)
-class BootstrapOptions:
-    """What shall be there; what is empty is not asked for."""
-
-    tenant: str
-    user: str
-    access_key: str
-    secret_key: str = field(repr=False)
-    bucket: str
 
 
 class Bootstrap:
@@ -59,7 +47,7 @@ class Bootstrap:
         if wanted.access_key:
             await self._ensure_key(by, tenant_id, user_id, wanted)
         if wanted.bucket:
-            await self._ensure_bucket(tenant_id, user_id, wanted.bucket)
+            await self._ensure_bucket(by, tenant_id, user_id, wanted.bucket)
 
     async def _ensure_tenant(self, by: By, name: str) -> TenantId:
         tenants = self._accounts.tenants
@@ -94,7 +82,7 @@ class Bootstrap:
             if found is None or found.principal_id != user_id:
                 raise
 
-    async def _ensure_bucket(self, tenant_id: TenantId, user_id: str, name: str) -> None:
+    async def _ensure_bucket(self, by: By, tenant_id: TenantId, user_id: str, name: str) -> None:
         found = self._store.buckets.find_now(name)
         if found is not None:
             if found.tenant_id != tenant_id:
@@ -105,6 +93,7 @@ class Bootstrap:
         await self._buckets.create(
             Actor(self._principal(user_id), tenant=self._store.identity.find_tenant_now(tenant_id)),
             CreateBucketInput(name, "", object_lock=False, tags=()),
+            by=by,
         )
 
     def _principal(self, user_id: str) -> PrincipalRecord:

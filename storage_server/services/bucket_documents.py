@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from storage_server.core import limits
 from storage_server.engine.errors import EngineError
-from storage_server.engine.records import BucketRecord, Usage
+from storage_server.engine.records import AuditEvent, BucketRecord, Usage
 from storage_server.engine.store import Store
 from storage_server.s3 import errors
 from storage_server.services.engine_errors import translated
@@ -26,6 +26,9 @@ GRANTS: Final = "grants"
 
 Changed = Mapping[str, bytes | None]
 """Documents by name; None removes one."""
+
+Told = Callable[[BucketRecord, BucketRecord], AuditEvent]
+"""What the audit is told of a bucket before and after a change."""
 
 
 class _Refused(EngineError):
@@ -43,18 +46,18 @@ _TOO_LARGE: Final = errors.InvalidRequest(
 
 
 async def set_document(
-    store: Store, bucket: BucketRecord, name: str, document: bytes | None
+    store: Store, bucket: BucketRecord, name: str, document: bytes | None, told: Told
 ) -> BucketRecord:
-    """Replace one document of a bucket, or remove it.
+    """Replace one document of a bucket, or remove it; the audit is told ``told`` of it.
 
     Raises:
         NoSuchBucket: The bucket is gone.
     """
-    return await change_documents(store, bucket, lambda _before: {name: document})
+    return await change_documents(store, bucket, lambda _before: {name: document}, told)
 
 
 async def change_documents(
-    store: Store, bucket: BucketRecord, decide: Callable[[BucketRecord], Changed]
+    store: Store, bucket: BucketRecord, decide: Callable[[BucketRecord], Changed], told: Told
 ) -> BucketRecord:
     """Change documents by what ``decide`` makes of the bucket as the commit finds it.
 
@@ -78,7 +81,7 @@ async def change_documents(
 
     try:
         with translated(BucketName=bucket.name):
-            return await store.buckets.update(bucket, change)
+            return await store.buckets.update(bucket, change, told)
     except errors.S3Error as error:
         if isinstance(error.__cause__, _Refused):
             raise error.__cause__.answer from None

@@ -12,6 +12,7 @@ from storage_server.s3.messages.policy import PutBucketPolicyInput
 from storage_server.s3.policy import public
 from storage_server.s3.policy.document import Policy, PolicyKind, parse
 from storage_server.services.actor import Actor
+from storage_server.services.audit_events import by_request, telling_document
 from storage_server.services.authorize import Authorizer
 from storage_server.services.bucket_documents import POLICY, Changed, change_documents, set_document
 from storage_server.services.principals import Principals
@@ -61,12 +62,14 @@ class BucketPolicyService:
                 raise errors.AccessDenied
             return {POLICY: document}
 
-        await change_documents(self._store, bucket, decide)
+        told = telling_document(by_request(actor), "s3:PutBucketPolicy", bucket, POLICY)
+        await change_documents(self._store, bucket, decide, told)
 
-    async def delete(self, bucket: BucketRecord) -> None:
+    async def delete(self, actor: Actor, bucket: BucketRecord) -> None:
         """Remove the policy, if there is one."""
         if POLICY in bucket.documents:
-            await set_document(self._store, bucket, POLICY, None)
+            told = telling_document(by_request(actor), "s3:DeleteBucketPolicy", bucket, POLICY)
+            await set_document(self._store, bucket, POLICY, None, told)
 
     async def _require_way_back(
         self, actor: Actor, bucket: BucketRecord, document: bytes, wanted: PutBucketPolicyInput

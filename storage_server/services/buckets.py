@@ -4,18 +4,22 @@ from storage_server.core import limits
 from storage_server.core.ids import CanonicalId
 from storage_server.engine.bucket_counts import BucketRoom
 from storage_server.engine.errors import BucketExists, BucketNotEmpty, UploadsOpen
-from storage_server.engine.records import BucketRecord, TenantRecord
+from storage_server.engine.records import AuditEvent, BucketRecord, TenantRecord
 from storage_server.engine.store import Store
 from storage_server.s3 import errors
 from storage_server.s3.messages.buckets import CreateBucketInput, ListBucketsInput
 from storage_server.s3.messages.pages import Owner
+from storage_server.services import ownership as ownership_rules
+from storage_server.services import public_access
 from storage_server.services.acl import Acls
 from storage_server.services.actor import Actor
+from storage_server.services.audit_events import bounded, by_request, event_of, shown
 from storage_server.services.authorize import Authorizer
 from storage_server.services.bucket_documents import ACL, OWNERSHIP, PUBLIC_ACCESS_BLOCK
+from storage_server.services.control_notes import By
 from storage_server.services.engine_errors import translated
 from storage_server.services.owners import Owners
-from storage_server.services.ownership import ENFORCED, OBJECT_WRITER, WORDS
+from storage_server.services.ownership import ENFORCED, OBJECT_WRITER
 from storage_server.services.public_access import encode_flags
 from storage_server.services.request_context import asked_resource_tags
 from storage_server.services.rights import Rights, is_own_or_granted
@@ -71,8 +75,12 @@ class BucketService:
         page = found[: wanted.buckets_max]
         return page, len(found) > len(page), self._owners.find_now(rights.owner)
 
-    async def create(self, actor: Actor, wanted: CreateBucketInput) -> None:
+    async def create(
+        self, actor: Actor, wanted: CreateBucketInput, *, by: By | None = None
+    ) -> None:
         """Create a bucket that the actor owns.
+
+        ``by`` is who the audit says did it, when that is not the actor by its request.
 
         Raises:
             BucketAlreadyOwnedByYou: The actor has it; in us-east-1 that is a success instead,
@@ -99,6 +107,7 @@ class BucketService:
                     tags=wanted.tags,
                     documents=documents,
                     room=self._room(tenant, owner),
+                    note=lambda made: _created(by or by_request(actor), made),
                 )
         except errors.BucketAlreadyExists as refused:
             held = refused.__cause__
@@ -107,16 +116,17 @@ class BucketService:
             if self._region != _FORGIVING_REGION:
                 raise errors.BucketAlreadyOwnedByYou(BucketName=wanted.bucket) from refused
 
-    async def delete(self, bucket: BucketRecord) -> None:
+    async def delete(self, actor: Actor, bucket: BucketRecord) -> None:
         """Delete an empty bucket; its name is free again. Uploads in progress go with it.
 
         Raises:
             BucketNotEmpty: It holds a version or a delete marker, or uploads keep coming.
         """
+        event = event_of(by_request(actor), "s3:DeleteBucket", bucket, {})
         with translated(BucketName=bucket.name):
             for _ in range(_DELETE_TRIES_MAX):
                 try:
-                    return await self._store.buckets.delete(bucket)
+                    return await self._store.buckets.delete(bucket, event)
                 except UploadsOpen:
                     await self._store.uploads.abort_all(bucket)
             raise BucketNotEmpty
@@ -130,8 +140,8 @@ class BucketService:
             InvalidBucketAclWithObjectOwnership, AccessDenied, S3Error: The list that is asked for
                 does not go with the ownership or the blocks, or has no such grantee.
         """
-        flags = tenant.default_public_access_block
-        default = WORDS[tenant.default_object_ownership]
+        flags = public_access.default_of(self._store.identity, tenant)
+        default = ownership_rules.default_of(self._store.identity, tenant)
         ownership = default if wanted.ownership is None else wanted.ownership.encode()
         documents = {PUBLIC_ACCESS_BLOCK: encode_flags(flags)} if flags else {}
         # As on AWS before there was a default: nobody has set anything, and so it reads.
@@ -213,3 +223,15 @@ class BucketService:
                 break
             after = page[-1].name
         return found[: wanted.buckets_max + 1]
+
+
+def _created(by: By, made: BucketRecord) -> AuditEvent:
+    """Tell the audit of a new bucket with all that it begins with."""
+    detail: dict[str, object] = {
+        "owner": made.owner,
+        "region": made.region,
+        "objectLock": made.object_lock,
+        "tags": bounded(dict(made.tags)),
+        "documents": {name: shown(name, document) for name, document in made.documents.items()},
+    }
+    return event_of(by, "s3:CreateBucket", made, detail)

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 from sqlalchemy.orm import Session
 
-from storage_server.control_db.errors import SchemaMismatch, SqlGone
+from storage_server.control_db.errors import OtherInstallation, SchemaMismatch, SqlGone
 from storage_server.control_db.session import ControlDb
 from storage_server.core.clock import Clock
 from storage_server.core.ids import TenantId
@@ -29,7 +29,7 @@ from storage_server.services import control_log
 from storage_server.services.control_log import Record
 from storage_server.services.control_notes import By, Changes
 
-__all__ = ["By", "Changes", "Control", "ControlUnavailable", "Step"]
+__all__ = ["By", "Changes", "Control", "ControlUnavailable", "ForeignControlDb", "Step"]
 
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("holdfast.control")
@@ -44,6 +44,10 @@ class ControlUnavailable(ServiceUnavailable):
     """Accounts, keys and policies can't be read or changed now; what is in force stays so."""
 
     message = f"{_SENTENCE}. Please try again."
+
+
+class ForeignControlDb(ControlUnavailable):
+    """The control database that the settings name is another installation's."""
 
 
 Work = Callable[[Session, Changes], T]
@@ -98,9 +102,10 @@ class Control:
         Raises:
             ControlUnavailable: The database is out of reach.
         """
+        followed = self._identity.installation_now()
 
         def run() -> T:
-            with self._database.session(write=False) as session:
+            with self._session(followed, write=False) as session:
                 return work(session)
 
         return await self._in_sql(run)
@@ -125,14 +130,15 @@ class Control:
         return await asyncio.shield(task)
 
     async def stamp(self, work: Callable[[Session], T]) -> T:
-        """Write what nobody's rights depend on (last uses): no audit row, nothing to project.
+        """Write what nobody's rights depend on (last uses, rows of the audit): nothing to project.
 
         Raises:
             ControlUnavailable: The database is out of reach; it is unknown whether it was written.
         """
+        followed = self._identity.installation_now()
 
         def run() -> T:
-            with self._database.session() as session:
+            with self._session(followed) as session:
                 return work(session)
 
         return await self._in_sql(run)
@@ -155,9 +161,12 @@ class Control:
     async def walk_alone(
         self,
         take: Callable[[Sequence[Record]], Awaitable[None]],
-        finish: Callable[[int], Awaitable[T]],
+        finish: Callable[[int, str], Awaitable[T]],
     ) -> T:
-        """Do the same while nobody changes anything, then ``finish``, with the end of the log.
+        """Do the same while nobody changes anything, then ``finish``.
+
+        It is told the end of the log, and which installation's it is: here alone it may be
+        another one than is obeyed.
 
         Raises:
             ControlUnavailable: The database is out of reach.
@@ -168,8 +177,8 @@ class Control:
             with self._database.session() as session:
                 for records in control_log.everything(session):
                     asyncio.run_coroutine_threadsafe(_awaited(take(records)), loop).result()
-                head = control_log.head(session)
-                return asyncio.run_coroutine_threadsafe(_awaited(finish(head)), loop).result()
+                end, found = control_log.head(session)
+                return asyncio.run_coroutine_threadsafe(_awaited(finish(end, found)), loop).result()
 
         async with self._projecting:
             return await self._in_sql(run)
@@ -189,7 +198,8 @@ class Control:
         count = await self._catch_up(over)
         applied = self._identity.applied_now()
         if await self.read(lambda session: control_log.has_much_to_forget(session, applied)):
-            await self._in_sql(lambda: self._forget(applied))
+            followed = self._identity.installation_now()
+            await self._in_sql(lambda: self._forget(applied, followed))
         return count
 
     # --- The steps -----------------------------------------------------------------------------
@@ -204,7 +214,7 @@ class Control:
                 now_us = self._clock.now_us()
                 holds = [await self._identity.hold(tenant_id, removes, now_us)]
             self._reached(Step.HELD)
-        attempt = _Attempt(self._identity.applied_now())
+        attempt = _Attempt(self._identity.applied_now(), self._identity.installation_now())
         try:
             result = await self._in_sql(lambda: self._transact(attempt, by, tenant_id, work))
         except Exception:
@@ -218,7 +228,7 @@ class Control:
     def _transact(self, attempt: "_Attempt", by: By, tenant_id: TenantId, work: Work[T]) -> T:
         now_us = self._clock.now_us()
         changes = Changes(tenant_id, now_us)
-        with self._database.session() as session:
+        with self._session(attempt.followed) as session:
             control_log.require_not_behind(session, attempt.applied)
             result = work(session, changes)
             control_log.append(session, changes.touched, now_us)
@@ -227,8 +237,8 @@ class Control:
             attempt.is_committing = True
         return result
 
-    def _forget(self, applied: int) -> None:
-        with self._database.session() as session:
+    def _forget(self, applied: int, followed: str) -> None:
+        with self._session(followed) as session:
             control_log.forget(session, applied)
 
     async def _give_up(self, attempt: "_Attempt", holds: Sequence[Hold]) -> None:
@@ -246,9 +256,11 @@ class Control:
         count = 0
         async with self._projecting:
             while True:
-                batch, has_more = await self.read(
-                    control_log.reading_from(self._identity.applied_now())
+                applied, followed = (
+                    self._identity.applied_now(),
+                    self._identity.installation_now(),
                 )
+                batch, has_more = await self.read(control_log.reading_from(applied, followed))
                 if not has_more:
                     batch = msgspec.structs.replace(batch, releases=tuple(over))
                 if batch == _NO_BATCH:
@@ -269,9 +281,18 @@ class Control:
         if self._on_step is not None:
             self._on_step(step)
 
+    @contextlib.contextmanager
+    def _session(self, followed: str, *, write: bool = True) -> Iterator[Session]:
+        """Open the database that is obeyed, and no other one."""
+        with self._database.session(write=write) as session:
+            control_log.require_same(session, followed)
+            yield session
+
     async def _in_sql(self, run: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._lane, run)
+        except OtherInstallation as error:
+            raise ForeignControlDb(f"{_SENTENCE}: {error}.") from error
         except (SqlGone, SchemaMismatch) as error:
             raise ControlUnavailable(f"{_SENTENCE}: {error}.") from error
 
@@ -279,10 +300,11 @@ class Control:
 class _Attempt:
     """How far a transaction came: before its commit it is certain that nothing was changed."""
 
-    __slots__ = ("applied", "is_committing")
+    __slots__ = ("applied", "followed", "is_committing")
 
-    def __init__(self, applied: int) -> None:
+    def __init__(self, applied: int, followed: str) -> None:
         self.applied = applied
+        self.followed = followed
         self.is_committing = False
 
 

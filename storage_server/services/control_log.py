@@ -7,11 +7,11 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from storage_server.control_db import audit, projected, projection_log
-from storage_server.control_db.errors import SqlGone
+from storage_server.control_db import audit, installation, projected, projection_log
+from storage_server.control_db.errors import OtherInstallation, SqlGone
 from storage_server.control_db.views import Ref
 from storage_server.core.ids import PrincipalId, TenantId
-from storage_server.engine.identity import Entity, Projected
+from storage_server.engine.identity import SETTINGS, Entity, Projected
 from storage_server.engine.records import (
     CredentialRecord,
     GroupRecord,
@@ -20,6 +20,7 @@ from storage_server.engine.records import (
     PolicyRecord,
     PrincipalKind,
     PrincipalRecord,
+    SettingsRecord,
     TenantRecord,
     TenantState,
 )
@@ -31,7 +32,14 @@ BATCH_BYTES_MAX: Final = 512 * 1024
 _KEPT_ENTRIES: Final = 1000
 """So many applied entries stay in the log, for people who look what happened."""
 
-Record = TenantRecord | PrincipalRecord | GroupRecord | PolicyRecord | CredentialRecord
+Record = (
+    TenantRecord | PrincipalRecord | GroupRecord | PolicyRecord | CredentialRecord | SettingsRecord
+)
+_OWNERSHIPS: Final = {
+    "BucketOwnerEnforced": ObjectOwnership.BUCKET_OWNER_ENFORCED,
+    "BucketOwnerPreferred": ObjectOwnership.BUCKET_OWNER_PREFERRED,
+    "ObjectWriter": ObjectOwnership.OBJECT_WRITER,
+}
 
 
 # --- Writing ------------------------------------------------------------------------------------
@@ -51,6 +59,19 @@ def require_not_behind(session: Session, applied: int) -> None:
         )
 
 
+def require_same(session: Session, followed: str) -> None:
+    """Return when this is the control database that is obeyed, or none is obeyed yet.
+
+    Raises:
+        OtherInstallation: It is another installation's: what it says is about other people.
+    """
+    if followed and installation.find(session) != followed:
+        raise OtherInstallation(
+            "it is another installation's than the one that this data folder obeys: correct"
+            " control_db_url, or have it obeyed with `holdfast projection rebuild`"
+        )
+
+
 def append(session: Session, touched: Sequence[Entity], now_us: int) -> None:
     """Note in the log what has to be projected."""
     if touched:
@@ -61,6 +82,7 @@ def record(
     session: Session, by: By, tenant_id: TenantId, notes: Sequence[Note], now_us: int
 ) -> None:
     """Write the audit rows of a change; an empty tenant id stands for the installation."""
+    who = {"principalArn": by.principal_arn} if by.principal_arn else {}
     for note in notes:
         audit.append(
             session,
@@ -75,7 +97,7 @@ def record(
                 source=by.source,
                 address=by.address,
                 request_id=by.request_id,
-                detail=note.detail,
+                detail={**note.detail, **who},
             ),
         )
 
@@ -94,11 +116,15 @@ def has_much_to_forget(session: Session, applied: int) -> bool:
 # --- Reading ------------------------------------------------------------------------------------
 
 
-def reading_from(applied: int) -> Callable[[Session], tuple[Projected, bool]]:
-    """Return what reads a batch of the log behind what is applied, and whether more follows."""
+def reading_from(applied: int, followed: str) -> Callable[[Session], tuple[Projected, bool]]:
+    """Return what reads a batch of the log behind what is applied, and whether more follows.
+
+    ``followed`` is the installation that is obeyed; without one, the batch says which it is.
+    """
 
     def read(session: Session) -> tuple[Projected, bool]:
         require_not_behind(session, applied)
+        found_here = "" if followed else installation.find(session)
         entries = projection_log.after(session, applied, BATCH_VALUES_MAX + 1)
         wanted: defaultdict[str, list[str]] = defaultdict(list)
         for entry in entries[:BATCH_VALUES_MAX]:
@@ -113,9 +139,11 @@ def reading_from(applied: int) -> Callable[[Session], tuple[Projected, bool]]:
             first = entries[0]
             only = projected.build(session, first.entity_kind, first.entity_id)
             single = [] if only is None else [record_of(only)]
-            return batch_of(single, applied=first.sequence), len(entries) > 1
+            batch = batch_of(single, applied=first.sequence, found_here=found_here)
+            return batch, len(entries) > 1
         last = entries[:BATCH_VALUES_MAX][-1].sequence if entries else 0
-        return batch_of(records, applied=last), len(entries) > BATCH_VALUES_MAX
+        batch = batch_of(records, applied=last, found_here=found_here)
+        return batch, len(entries) > BATCH_VALUES_MAX
 
     return read
 
@@ -135,12 +163,18 @@ def everything(session: Session) -> Iterator[list[Record]]:
         yield batch
 
 
-def head(session: Session) -> int:
-    """Return the last number of the log."""
-    return projection_log.head(session)
+def head(session: Session) -> tuple[int, str]:
+    """Return the last number of the log, and whose log it is."""
+    return projection_log.head(session), installation.find(session)
 
 
-def batch_of(records: Iterable[Record], *, applied: int = 0, is_forced: bool = False) -> Projected:
+def batch_of(
+    records: Iterable[Record],
+    *,
+    applied: int = 0,
+    found_here: str = "",
+    is_forced: bool = False,
+) -> Projected:
     """Return records as a batch."""
     found = list(records)
     return Projected(
@@ -149,7 +183,9 @@ def batch_of(records: Iterable[Record], *, applied: int = 0, is_forced: bool = F
         groups=tuple(one for one in found if isinstance(one, GroupRecord)),
         policies=tuple(one for one in found if isinstance(one, PolicyRecord)),
         credentials=tuple(one for one in found if isinstance(one, CredentialRecord)),
+        settings=tuple(one for one in found if isinstance(one, SettingsRecord)),
         applied=applied,
+        installation=found_here,
         is_forced=is_forced,
     )
 
@@ -164,6 +200,7 @@ def count(batch: Projected) -> int:
             batch.groups,
             batch.policies,
             batch.credentials,
+            batch.settings,
         )
     )
 
@@ -193,6 +230,8 @@ def entity_of(record: Record) -> Entity:
             return Entity("policy", record.policy_id)
         case CredentialRecord():
             return Entity("credential", record.access_key_id)
+        case SettingsRecord():
+            return SETTINGS
 
 
 def record_of(values: projected.Values) -> Record:
@@ -213,7 +252,11 @@ def record_of(values: projected.Values) -> Record:
                 policy_ids=values.policy_ids,
                 public_access_block=values.public_access_block,
                 default_public_access_block=values.default_public_access_block,
-                default_object_ownership=ObjectOwnership(values.default_object_ownership),
+                default_object_ownership=(
+                    None
+                    if values.default_object_ownership is None
+                    else ObjectOwnership(values.default_object_ownership)
+                ),
                 revision=values.revision,
                 limits=values.limits,
                 deleted=values.deleted,
@@ -278,4 +321,11 @@ def record_of(values: projected.Values) -> Record:
                 description=values.description,
                 expires_us=values.expires_us,
                 scope=values.scope,
+            )
+        case projected.SettingsValues():
+            return SettingsRecord(
+                revision=values.revision,
+                default_public_access_block=values.values.default_public_access_block,
+                default_object_ownership=_OWNERSHIPS[values.values.default_object_ownership],
+                session_seconds_max=values.values.session_seconds_max,
             )

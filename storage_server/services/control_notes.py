@@ -10,15 +10,19 @@ from storage_server.engine.identity import Entity
 class By(msgspec.Struct, frozen=True, kw_only=True):
     """Who changes something, for the audit row.
 
-    ``source`` is the door: ``s3``, ``cli``, ``console`` or ``bootstrap``.
+    ``source`` is the door: ``s3``, ``cli``, ``console`` or ``bootstrap``; the program itself is
+    ``jobs``.
     """
 
     principal_id: str = ""
+    principal_arn: str = ""
     access_key_id: str = ""
     tenant_id: TenantId = TenantId(b"")
     request_id: str = ""
     source: str = ""
     address: str = ""
+    ends_us: int = 0
+    """When the expiring key ends that the sender's session came from; 0 is never."""
 
 
 class Note(msgspec.Struct, frozen=True):

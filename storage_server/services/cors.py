@@ -10,6 +10,8 @@ from storage_server.s3 import cors, errors
 from storage_server.s3.cors import CorsRule, Pairs
 from storage_server.s3.messages.cors import parse_cors, render_cors
 from storage_server.s3.request import RequestHead
+from storage_server.services.actor import Actor
+from storage_server.services.audit_events import by_request, telling_document
 from storage_server.services.bucket_documents import CORS, set_document
 
 
@@ -31,10 +33,14 @@ class CorsService:
             raise errors.NoSuchCORSConfiguration(BucketName=bucket.name)
         return document
 
-    async def set_rules(self, bucket: BucketRecord, rules: tuple[CorsRule, ...]) -> None:
+    async def set_rules(
+        self, actor: Actor, bucket: BucketRecord, rules: tuple[CorsRule, ...]
+    ) -> None:
         """Replace all rules of a bucket; none at all remove them."""
         document = render_cors(rules) if rules else None
-        await set_document(self._store, bucket, CORS, document)
+        action = "s3:PutBucketCors" if rules else "s3:DeleteBucketCors"
+        told = telling_document(by_request(actor), action, bucket, CORS)
+        await set_document(self._store, bucket, CORS, document, told)
 
     def preflight_headers(self, bucket: BucketRecord, head: RequestHead) -> Pairs:
         """Return the answer to a browser's question before a request.

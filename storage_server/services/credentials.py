@@ -21,10 +21,10 @@ from storage_server.s3 import errors, post_policy, sigv2, sigv4
 from storage_server.s3.request import RequestHead
 from storage_server.s3.sigv4 import AuthenticationKind, ChunkSigner, SigningKeys, VerifyOptions
 from storage_server.services.actor import NO_FACTS, Actor, Facts, Session
-from storage_server.services.founding import SYSTEM_TENANT
+from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.options import AuthenticationOptions
 
-_ENTRIES_MAX = 16_384  # keys in use at once in one worker; each entry is about two kilobytes
+_ENTRIES_MAX = 10_240  # keys in use at once in one worker; each entry is about two kilobytes
 _IN_HEADER: Final = "REST-HEADER"
 _IN_QUERY: Final = "REST-QUERY-STRING"
 _IN_FORM: Final = "POST"
@@ -151,7 +151,9 @@ class Credentials:
         """Look keys up in the projection of identities; without ``sessions`` no token is good."""
         self._identity = identity
         self._clock = clock
-        self._verify_options = options.verify_options()
+        self._verify_options = VerifyOptions(
+            region=options.region, strict_region=options.strict_region
+        )
         self._sigv2_enabled = options.sigv2_enabled
         self._sessions = NoSessions() if sessions is None else sessions
         self._keys: OrderedDict[str, Credential] = OrderedDict()

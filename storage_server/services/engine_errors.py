@@ -40,6 +40,12 @@ def _unwritable(_error: engine.EngineError, _: Details) -> s3.S3Error:
     )
 
 
+def _unauditable(_error: engine.EngineError, _: Details) -> s3.S3Error:
+    return s3.ServiceUnavailable(
+        "This can't be changed now: too many changes wait to be written to the audit."
+    )
+
+
 def _key(
     kind: type[s3.S3Error], *names: str
 ) -> Callable[[engine.EngineError, Details], s3.S3Error]:
@@ -61,6 +67,7 @@ _ANSWERS: dict[type[engine.EngineError], Callable[..., s3.S3Error]] = {
     engine.UsageLimitReached: _quota_exceeded,
     engine.ObjectTooLarge: _key(s3.EntityTooLarge),
     engine.OutOfSpace: _key(s3.InsufficientStorage),
+    engine.AuditFull: _unauditable,
     engine.Stopped: _unwritable,
     engine.FlushFailed: _unwritable,
     engine.StaleGeneration: _key(s3.NoSuchBucket, "BucketName"),

@@ -1,37 +1,28 @@
 """Why a request was refused, or whether one would be: the same decision, with its way."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
-
-import msgspec
 
 from storage_server.core.clock import Clock
 from storage_server.core.ids import TenantId
 from storage_server.engine.records import TenantState
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
 from storage_server.s3.policy import keys
+from storage_server.services.account_views import Explanation
 from storage_server.services.actor import Actor, Facts
 from storage_server.services.authorize import Authorizer
 from storage_server.services.credentials import Credentials
-from storage_server.services.denials import DenialRing, redacted, sides
+from storage_server.services.denials import Denial, DenialRing, redacted, sides
 from storage_server.services.principals import Principals
 from storage_server.services.request_context import Extra
 
 _S3_ARN: Final = "arn:aws:s3:::"
 _ANONYMOUS: Final = frozenset({"anonymous", "*"})
 _NOBODY: Final = TenantId(b"")
-
-
-class Explanation(msgspec.Struct, frozen=True):
-    """An answer and the way to it, as far as the asking tenant may see it."""
-
-    allowed: bool
-    principal: str
-    action: str
-    resource: str
-    lines: tuple[str, ...]
-    request_id: str = ""
-    at_us: int = 0
+_ROUNDS: Final = 5
+_ROUND_S: Final = 0.1
+"""A worker explains what it refused in its next turns, in milliseconds when it is not busy."""
 
 
 class ExplainService:
@@ -52,13 +43,15 @@ class ExplainService:
         self._denials = denials
         self._clock = clock
 
-    def of_request(self, tenant_id: TenantId | None, request_id: str) -> Explanation:
+    async def of_request(self, tenant_id: TenantId | None, request_id: str) -> Explanation:
         """Explain why a request was refused; ``tenant_id`` None is the installation's operator.
+
+        A refusal is written down after its reply: one that is not there yet is waited for.
 
         Raises:
             NoSuchEntity: Nothing is known of it (any more), or it is not the tenant's business.
         """
-        denial = self._denials.find(request_id)
+        denial = await self._find(request_id)
         lines = None if denial is None else denial.lines_for(tenant_id)
         if denial is None or lines is None:
             raise NoSuchEntity("Nothing is known of a refused request of this id.")
@@ -71,6 +64,14 @@ class ExplainService:
             request_id=denial.request_id,
             at_us=denial.at_us,
         )
+
+    async def _find(self, request_id: str) -> Denial | None:
+        for _ in range(_ROUNDS):
+            found = self._denials.find(request_id)
+            if found is not None:
+                return found
+            await asyncio.sleep(_ROUND_S)
+        return None
 
     async def explain(
         self,

@@ -27,12 +27,9 @@ from storage_server.core.ids import (
 )
 from storage_server.engine.identity import Entity, Identity
 from storage_server.engine.records import CredentialRecord, OwnsAs, PrincipalRecord, TenantRecord
+from storage_server.services.built_in_tenants import DEFAULT_TENANT, SYSTEM_TENANT
 from storage_server.services.control import By, Changes, Control
 
-SYSTEM_TENANT: Final = "system"
-"""The tenant of the installation's root and of the global administrators."""
-DEFAULT_TENANT: Final = "default"
-"""The tenant of the first users."""
 ROOT_NAME: Final = "root"
 _BY: Final = By(source="bootstrap")
 _NO_TENANT: Final = TenantId(b"")

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
+from storage_server.control_db import settings
 from storage_server.control_db.rows import count
 from storage_server.control_db.tables import (
     GroupRow,
@@ -40,6 +41,7 @@ from storage_server.s3.policy.evaluate import (
 )
 from storage_server.s3.policy.matching import variables_of
 from storage_server.services.actor import Actor, Facts
+from storage_server.services.audit_events import by_request
 from storage_server.services.authorize import Authorizer
 from storage_server.services.control import By, Control
 from storage_server.services.request_context import RequestContext
@@ -109,15 +111,7 @@ class IamService:
 
     def by(self, actor: Actor) -> By:
         """Return who changes something, for the audit."""
-        assert actor.principal is not None
-        return By(
-            principal_id=actor.principal.principal_id,
-            access_key_id=actor.access_key_id,
-            tenant_id=actor.principal.tenant_id,
-            request_id=actor.request_id,
-            source="s3",
-            address=actor.facts.source_ip,
-        )
+        return by_request(actor)
 
     def tenant_of(self, actor: Actor) -> TenantRecord:
         """Return the caller's tenant, in which everything happens."""
@@ -173,6 +167,7 @@ class IamService:
                 "Roles": living(RoleRow),
                 "Policies": living(PolicyRow),
                 "Providers": living(IdentityProviderRow),
+                "AccessKeysPerUserQuota": settings.in_force(session).access_keys_per_user,
             }
 
         counts = await self._control.read(work)
@@ -183,7 +178,6 @@ class IamService:
             "AccountAccessKeysPresent": 0,
             "ServerCertificates": 0,
             "InstanceProfiles": 0,
-            "AccessKeysPerUserQuota": limits.ACCESS_KEYS_PER_USER,
             "PolicySizeQuota": limits.MANAGED_POLICY_CHARS_MAX,
         }
 

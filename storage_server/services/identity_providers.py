@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import identity_providers as table
@@ -25,6 +24,7 @@ from storage_server.s3.iam_errors import (
 )
 from storage_server.services.account_errors import translated
 from storage_server.services.account_forms import merged_tags, require_tags, without_tags
+from storage_server.services.account_views import Provider
 from storage_server.services.control import By, Changes, Control
 from storage_server.services.web_identity import name_of_issuer, parse_templates
 
@@ -34,23 +34,6 @@ PROVIDERS_MAX: Final = 100
 _NAME_CHARS_MAX: Final = 128
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _CLIENT: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
-
-
-class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as it is shown."""
-
-    provider_id: PrincipalId
-    arn: str
-    url: str
-    audiences: tuple[str, ...]
-    jwks_url: str
-    has_keys: bool
-    algorithms: tuple[str, ...]
-    templates: str
-    thumbprints: tuple[str, ...]
-    tags: Pairs
-    enabled: bool
-    created_us: int
 
 
 class ProviderService:

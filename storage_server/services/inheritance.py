@@ -2,13 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Final
 
 from storage_server.core import limits
 from storage_server.core.ids import CanonicalId, TenantId
 from storage_server.engine.errors import BucketMissing, StaleGeneration
 from storage_server.engine.records import PrincipalRecord, user_scope
 from storage_server.engine.store import Store
+from storage_server.services.audit_events import event_of
+from storage_server.services.control_notes import By
 from storage_server.services.engine_errors import translated
+
+_BY: Final = By(source="jobs")
+"""The deletion of the user says who wanted it."""
 
 
 class Inheritance:
@@ -29,7 +35,9 @@ class Inheritance:
                 async for page in self._store.grants.buckets(tenant_id, user_scope(owner)):
                     for bucket in page:
                         with suppress(BucketMissing, StaleGeneration):  # deleted meanwhile
-                            await self._store.buckets.give(bucket, heir)
+                            detail = {"before": owner, "after": heir}
+                            event = event_of(_BY, "holdfast:GiveBucket", bucket, detail)
+                            await self._store.buckets.give(bucket, heir, event)
             if user_scope(owner) in await self._store.grants.limits(tenant_id):
                 await self._store.grants.set_limit(
                     tenant_id, user_scope(owner), bytes_max=None, objects_max=None

@@ -21,6 +21,7 @@ from storage_server.s3.messages.object_config import ObjectVersionInput
 from storage_server.s3.messages.pages import Owner
 from storage_server.services.acl import Acls
 from storage_server.services.actor import Actor
+from storage_server.services.audit_events import by_request, telling_acl
 from storage_server.services.engine_errors import translated
 from storage_server.services.objects import ObjectService
 
@@ -93,9 +94,10 @@ class ObjectConfigService:
             return replace(before, acl=acl)
 
         version_id = None if target.version_id is None else VersionId(target.version_id)
+        told = telling_acl(by_request(actor), bucket, target.key)
         with translated(BucketName=bucket.name, Key=target.key, VersionId=version_id or ""):
             record = await self._store.versions.change(
-                bucket, target.key.encode(), version_id, change, "s3:ObjectAcl:Put"
+                bucket, target.key.encode(), version_id, change, "s3:ObjectAcl:Put", told
             )
         return _shown_version(bucket, record)
 

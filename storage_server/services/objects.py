@@ -124,17 +124,23 @@ class ObjectService:
         condition = write_condition(conditions)
         if condition is not NO_CONDITION:
             await self._expect(bucket, key, raw_key, condition)
-        versions = self._store.versions
-        stage = await take_body(
-            lambda size: versions.stage(bucket, raw_key, size_hint=size), body, limits.PUT_BYTES_MAX
-        )
-        facts = BodyFacts(
-            etag=body.md5.hex(), md5=body.md5, checksum=stored_checksum(body.checksum)
-        )
+        versions, new = self._store.versions, new_object(actor, access, words)
+        hint = body.length_hint
         try:
-            return await versions.put(
-                bucket, raw_key, new_object(actor, access, words), stage, facts, condition
+            if hint is not None and hint <= ONE_PIECE_BYTES_MAX:
+                whole = await body.read_unverified(hint)
+
+                def verified() -> BodyFacts:
+                    body.verify(whole)
+                    return _facts_of(body)
+
+                return await versions.put_whole(bucket, raw_key, new, whole, verified, condition)
+            stage = await take_body(
+                lambda size: versions.stage(bucket, raw_key, size_hint=size),
+                body,
+                limits.PUT_BYTES_MAX,
             )
+            return await versions.put(bucket, raw_key, new, stage, _facts_of(body), condition)
         except EngineError as error:
             raise as_s3_error(error, BucketName=bucket.name, Key=key) from error
 
@@ -313,6 +319,11 @@ class ObjectService:
 # --- Shared by all that write objects -------------------------------------------------------------
 
 
+def _facts_of(body: Body) -> BodyFacts:
+    md5 = body.md5
+    return BodyFacts(etag=md5.hex(), md5=md5, checksum=stored_checksum(body.checksum))
+
+
 OpenStage = Callable[[int | None], Awaitable[Stage]]
 """Opens a stage, given the number of plain bytes or None."""
 
@@ -340,15 +351,13 @@ async def take_body(open_stage: OpenStage, body: Body, size_bytes_max: int) -> S
 
 async def _take_long_body(open_stage: OpenStage, body: Body, size_bytes_max: int) -> Stage:
     stage: Stage | None = None
-    size_bytes = 0
     try:
         with translated():
-            async for view in body:
-                size_bytes += len(view)
-                _require_size(size_bytes, size_bytes_max)
+            async for batch in body:
                 if stage is None:
                     stage = await open_stage(body.length_hint)
-                await stage.write(view)
+                await stage.write_all(batch.views, batch.bytes_max)
+                _require_size(stage.size_bytes, size_bytes_max)
             await body.finish()
             return stage or await open_stage(0)
     except BaseException:

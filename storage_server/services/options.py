@@ -1,8 +1,6 @@
 """What the services are told at start."""
 
-from dataclasses import dataclass
-
-from storage_server.s3.sigv4 import VerifyOptions
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +14,23 @@ class AuthenticationOptions:
     strict_region: bool = False
     sigv2_enabled: bool = True
 
-    def verify_options(self) -> VerifyOptions:
-        """Return what SigV4 scopes must be."""
-        return VerifyOptions(region=self.region, strict_region=self.strict_region)
+
+@dataclass(frozen=True, slots=True)
+class BootstrapOptions:
+    """What shall be there; what is empty is not asked for."""
+
+    tenant: str
+    user: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficOptions:
+    """Limits of every address and key; 0 is none. Tenants and users have limits of their own."""
+
+    address_requests_per_s: int = 0
+    address_bytes_per_s: int = 0
+    key_requests_per_s: int = 0
+    key_bytes_per_s: int = 0

@@ -3,7 +3,7 @@
 from typing import Final
 
 from storage_server.engine.identity import Identity
-from storage_server.engine.records import BucketRecord, ObjectOwnership
+from storage_server.engine.records import BucketRecord, ObjectOwnership, TenantRecord
 from storage_server.services.bucket_documents import OWNERSHIP
 
 WORDS: Final = {
@@ -29,7 +29,13 @@ def ownership_of(identity: Identity, bucket: BucketRecord) -> bytes:
     if word is not None:
         return word
     tenant = identity.find_tenant_now(bucket.tenant_id)
-    return ENFORCED if tenant is None else WORDS[tenant.default_object_ownership]
+    return ENFORCED if tenant is None else default_of(identity, tenant)
+
+
+def default_of(identity: Identity, tenant: TenantRecord) -> bytes:
+    """Return what new buckets of a tenant start with: its own word, else the installation's."""
+    own = tenant.default_object_ownership
+    return WORDS[identity.settings_now().default_object_ownership if own is None else own]
 
 
 def is_enforced(identity: Identity, bucket: BucketRecord) -> bool:

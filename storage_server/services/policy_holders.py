@@ -15,6 +15,7 @@ from storage_server.s3.policy.shipped import SHIPPED
 from storage_server.services.account_control import (
     SHIPPED_PREFIX,
     AccountControl,
+    attachable_id_of,
     policy_arn_of,
     policy_id_of,
 )
@@ -58,18 +59,19 @@ class PolicyHolder:
 
         Raises:
             NoSuchEntity: There is no such entity or policy.
+            ValidationError: The policy is not for this tenant.
             LimitExceeded: As many are attached as may be.
         """
 
         def look(session: Session) -> tuple[Held, bool]:
             held = self._held(session, tenant_id, name)
-            document = _document(session, policy_id_of(session, tenant_id, policy_arn))
+            document = _document(session, attachable_id_of(session, tenant_id, policy_arn))
             return held, denies(parse(document, PolicyKind.IDENTITY))
 
         held, takes_away = await self._accounts.read(look)
 
         def work(session: Session, changes: Changes) -> None:
-            policy_id = policy_id_of(session, tenant_id, policy_arn)
+            policy_id = attachable_id_of(session, tenant_id, policy_arn)
             if attachments.attach(session, self.kind, held.id, policy_id, changes.now_us):
                 changes.touch(held.entity)
             changes.audit(f"iam:Attach{self.word}Policy", held.arn, {"policy": policy_arn})

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 from sqlalchemy.orm import Session
 
@@ -16,9 +15,11 @@ from storage_server.engine.records import (
     GroupRecord,
     PolicyRecord,
     PrincipalRecord,
+    SettingsRecord,
     TenantRecord,
 )
 from storage_server.services import control_log
+from storage_server.services.account_views import Rebuilt, Verified
 from storage_server.services.control import Control
 from storage_server.services.control_log import Record
 
@@ -35,20 +36,6 @@ class ProjectionHoldsMore(
     message="Some users or tenants are known to the data path only.",
 ):
     """Making the projection anew would lose users or tenants, and with them who owns what."""
-
-
-class Verified(msgspec.Struct, frozen=True):
-    """What a comparison found; ``differences`` are sentences, at most ``FINDINGS_MAX``."""
-
-    values_count: int
-    differences: tuple[str, ...]
-
-
-class Rebuilt(msgspec.Struct, frozen=True):
-    """What was made anew: how many values were looked at, and how many keys and such dropped."""
-
-    values_count: int
-    dropped_count: int
 
 
 class ProjectionService:
@@ -100,16 +87,17 @@ class ProjectionService:
             applied = self._identity.applied_now()
             await self._identity.project(replace(batch, applied=applied))
 
-        async def finish(head: int) -> int:
+        async def finish(head: int, installation: str) -> int:
             extra = [
                 record
                 async for record in self._held()
                 if not record.deleted and control_log.entity_of(record) not in known
             ]
-            for record in extra:
-                tombstone = _tombstone(record)
-                await remake([tombstone])
-            await self._identity.project(Projected(applied=head, is_forced=True))
+            for start in range(0, len(extra), control_log.BATCH_VALUES_MAX):
+                batch = extra[start : start + control_log.BATCH_VALUES_MAX]
+                await remake([_tombstone(record) for record in batch])
+            end = Projected(applied=head, installation=installation, is_forced=True)
+            await self._identity.project(end)
             return len(extra)
 
         await self._control.walk(take)
@@ -118,7 +106,10 @@ class ProjectionService:
 
         async def take_and_remake(records: Sequence[Record]) -> None:
             await take(records)
-            await remake(records)
+            # Nobody can change anything meanwhile, and reading takes far less than a commit.
+            different = set(await self._differing(records, is_exact=True))
+            if different:
+                await remake([one for one in records if control_log.entity_of(one) in different])
 
         dropped = await self._control.walk_alone(take_and_remake, finish)
         return Rebuilt(len(known), dropped)
@@ -151,15 +142,21 @@ class ProjectionService:
             await asyncio.sleep(_ROUND_S)
         return text
 
-    async def _differing(self, records: Sequence[Record]) -> list[Entity]:
-        """Return what is stored otherwise, or not led to by one of its names."""
+    async def _differing(
+        self, records: Sequence[Record], *, is_exact: bool = False
+    ) -> list[Entity]:
+        """Return what is stored otherwise, or not led to by one of its names.
+
+        ``is_exact``: also in what is display only.
+        """
         batch = control_log.batch_of(records)
         entities = [control_log.entity_of(record) for record in records]
         stored = await self._identity.stored(entities)
         different = [
             entity
             for entity, record in zip(entities, records, strict=True)
-            if _compared(stored.get(entity)) != _compared(record)
+            if (found := stored.get(entity)) != record
+            and (is_exact or _compared(found) != _compared(record))
         ]
         lost = set(await self._identity.missing_labels(batch))
         return different + [one for one in entities if one.id in lost and one not in different]
@@ -173,6 +170,7 @@ class ProjectionService:
             identity.each_group,
             identity.each_policy,
             identity.each_credential,
+            identity.each_settings,
         ):
             walk: Callable[[], AsyncIterator[Record]] = each
             async for record in walk():
@@ -199,7 +197,7 @@ def _tombstone(record: Record) -> Record:
     match record:
         case CredentialRecord():
             return replace(record, deleted=True, sealed_secret=b"", enabled=False)
-        case GroupRecord() | PolicyRecord():
+        case GroupRecord() | PolicyRecord() | SettingsRecord():
             return replace(record, deleted=True)
         case TenantRecord() | PrincipalRecord():
             raise AssertionError("users and tenants are never dropped")

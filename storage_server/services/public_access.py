@@ -1,8 +1,25 @@
 """Blocking of public access: the flags of a bucket together with those of its tenant."""
 
+from typing import Final
+
 from storage_server.engine.identity import Identity
-from storage_server.engine.records import BucketRecord
+from storage_server.engine.records import (
+    BLOCK_PUBLIC_ACLS,
+    BLOCK_PUBLIC_POLICY,
+    IGNORE_PUBLIC_ACLS,
+    RESTRICT_PUBLIC_BUCKETS,
+    BucketRecord,
+    TenantRecord,
+)
 from storage_server.services.bucket_documents import PUBLIC_ACCESS_BLOCK
+
+FLAGS: Final = {
+    "BlockPublicAcls": BLOCK_PUBLIC_ACLS,
+    "IgnorePublicAcls": IGNORE_PUBLIC_ACLS,
+    "BlockPublicPolicy": BLOCK_PUBLIC_POLICY,
+    "RestrictPublicBuckets": RESTRICT_PUBLIC_BUCKETS,
+}
+"""S3's words for the flags, in S3's order."""
 
 
 def own_flags(bucket: BucketRecord) -> int | None:
@@ -22,3 +39,9 @@ def flags_of(identity: Identity, bucket: BucketRecord) -> int:
     # A bucket whose tenant is gone is being deleted: nothing of it is to become public.
     of_tenant = 15 if tenant is None else tenant.public_access_block
     return (own_flags(bucket) or 0) | of_tenant
+
+
+def default_of(identity: Identity, tenant: TenantRecord) -> int:
+    """Return what new buckets of a tenant start with: its own flags, else the installation's."""
+    own = tenant.default_public_access_block
+    return identity.settings_now().default_public_access_block if own is None else own

@@ -6,6 +6,10 @@ taken is written down first and then the sum of all workers is looked at: two wo
 the same moment may both step back, but never both go through. The window is the running cell and
 the twenty before it, so no second anywhere holds more than the limit, and a steady stream gets
 95 % of it at least.
+
+Who shares a limit is written down in the same map, so that a share is one of all that ask, on
+whichever workers: a bit for each sharer, found by its hash, in a bitmap for this second and one for
+the second before. How many there are follows from how many bits are set.
 """
 
 import contextlib
@@ -14,10 +18,10 @@ import fcntl
 import functools
 import hashlib
 import logging
+import math
 import mmap
 import os
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -44,7 +48,10 @@ _COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
 _TICK_MASK: Final = (1 << (64 - _COUNT_BITS)) - 1
 _RESERVED: Final = 10
 """The last tenth of a shared limit is for those who have had less than their share."""
-_SHARERS_MAX: Final = 4096
+_BITS: Final = _COUNT_BITS  # of each word of a bitmap of sharers; the rest says of which second
+_BITMAP_WORDS: Final = 10
+_BINS: Final = _BITMAP_WORDS * _BITS  # 400: two sharers look like one in a pair of 400
+_BITMAP_TICKS: Final = 1_000_000 // _CELL_US
 _LOCK: Final = struct.Struct("hhqqi4x")  # fcntl(2), struct flock on 64-bit Linux
 
 
@@ -68,6 +75,8 @@ class RateMap:
         self._clock = clock
         self._others: list[memoryview] = []
         self._others_tick = -1
+        self._met: dict[tuple[bytes, bytes], int] = {}
+        self._met_tick = -1
         self._own[-1] = 1  # the last word of the last slot is no cell: it says "in use"
 
     def take(self, name: bytes, amount: int, most: int) -> int:
@@ -94,6 +103,46 @@ class RateMap:
         """Return what was counted in the last second, by all workers."""
         return self._sum(_tag(name), self._clock.now_us() // _CELL_US)
 
+    def meet(self, name: bytes, sharer: bytes) -> int:
+        """Write down that somebody shares a limit; return about how many do, on all workers.
+
+        They are those who came in this second or the one before it, counted once in a cell.
+        """
+        tick = self._clock.now_us() // _CELL_US
+        if tick != self._met_tick:
+            self._met.clear()
+            self._met_tick = tick
+        known = self._met.get((name, sharer))
+        if known is None:
+            known = self._met[name, sharer] = self._meet(_tag(name + b"\x01"), sharer, tick)
+        return known
+
+    def _meet(self, tag: int, sharer: bytes, tick: int) -> int:
+        second = tick // _BITMAP_TICKS
+        index, bit = divmod(_tag(sharer) % _BINS, _BITS)
+        word = self._slot(tag) + 1 + second % 2 * _BITMAP_WORDS + index
+        own, stamp = self._own, _stamp(second)
+        before = own[word] & _COUNT_MASK if own[word] & ~_COUNT_MASK == stamp else 0
+        own[word] = stamp | before | 1 << bit
+        return self._count_met(tag, tick)
+
+    def _count_met(self, tag: int, tick: int) -> int:
+        """Return how many sharers the bitmaps of all workers come to (linear counting)."""
+        second = tick // _BITMAP_TICKS
+        found = [0] * _BITMAP_WORDS
+        for region in (self._own, *self._counting(tick)):
+            slot = _find(region, tag)
+            if slot < 0:
+                continue
+            for each in (second, second - 1):
+                start = slot + 1 + each % 2 * _BITMAP_WORDS
+                stamp = _stamp(each)
+                for index, word in enumerate(region[start : start + _BITMAP_WORDS]):
+                    if word & ~_COUNT_MASK == stamp:
+                        found[index] |= word & _COUNT_MASK
+        free = _BINS - sum(word.bit_count() for word in found)
+        return round(_BINS * math.log(_BINS / max(free, 1)))
+
     def _slot(self, tag: int) -> int:
         """Return where a counter is kept in the own region; the quietest gives way to a new one."""
         own = self._own
@@ -113,16 +162,14 @@ class RateMap:
 
     def _sum(self, tag: int, tick: int) -> int:
         """Return what all workers have counted under a tag in the window that ends now."""
-        first = tag % _SETS * _WAYS * _SLOT_WORDS
         last = tick & _TICK_MASK
         total = 0
         for region in (self._own, *self._counting(tick)):
-            for slot in range(first, first + _WAYS * _SLOT_WORDS, _SLOT_WORDS):
-                if region[slot] == tag:
-                    for word in region[slot + 1 : slot + 1 + _CELLS]:
-                        if (last - (word >> _COUNT_BITS)) & _TICK_MASK < _CELLS:
-                            total += word & _COUNT_MASK
-                    break
+            slot = _find(region, tag)
+            if slot >= 0:
+                for word in region[slot + 1 : slot + 1 + _CELLS]:
+                    if (last - (word >> _COUNT_BITS)) & _TICK_MASK < _CELLS:
+                        total += word & _COUNT_MASK
         return total
 
     def _counting(self, tick: int) -> list[memoryview]:
@@ -140,17 +187,16 @@ class RateMap:
 class Rates:
     """The limits of requests and bytes a second, as requests ask for them."""
 
-    def __init__(self, counters: RateMap, clock: Clock) -> None:
+    def __init__(self, counters: RateMap) -> None:
         """Count in the map of this worker."""
         self._counters = counters
-        self._clock = clock
-        self._sharers: OrderedDict[bytes, OrderedDict[bytes, int]] = OrderedDict()
 
     def admit(self, rates: Sequence[Rate], sharer: bytes = b"") -> bool:
         """Count one request against each limit; False when one of them is reached.
 
         ``sharer`` is who asks among those that share the limits (an access key): the last tenth
-        of a limit is kept for sharers that have had less than an equal share in this second.
+        of a limit is kept for sharers that have had less than an equal share in this second, of
+        all that ask for it on all workers.
         """
         for rate in rates:
             most = self._most(rate, sharer) if sharer else rate.per_second
@@ -172,22 +218,26 @@ class Rates:
         )
 
     def _most(self, rate: Rate, sharer: bytes) -> int:
-        now_us = self._clock.now_us()
-        sharers = self._sharers.setdefault(rate.name, OrderedDict())
-        self._sharers.move_to_end(rate.name)
-        if len(self._sharers) > _SHARERS_MAX:
-            self._sharers.popitem(last=False)
-        sharers[sharer] = now_us
-        sharers.move_to_end(sharer)
-        while sharers and now_us - next(iter(sharers.values())) > 1_000_000:
-            sharers.popitem(last=False)
-        if len(sharers) > _SHARERS_MAX:
-            sharers.popitem(last=False)
-        if len(sharers) == 1:
+        sharers_count = self._counters.meet(rate.name, sharer)
+        if sharers_count <= 1:
             return rate.per_second
         had = self._counters.used(_own(rate, sharer))
-        is_modest = had < rate.per_second // len(sharers)
+        is_modest = had < rate.per_second // sharers_count
         return rate.per_second if is_modest else rate.per_second * (100 - _RESERVED) // 100
+
+
+def _find(region: memoryview, tag: int) -> int:
+    """Return where a counter is kept in a region; -1 when it is not there."""
+    first = tag % _SETS * _WAYS * _SLOT_WORDS
+    for slot in range(first, first + _WAYS * _SLOT_WORDS, _SLOT_WORDS):
+        if region[slot] == tag:
+            return slot
+    return -1
+
+
+def _stamp(second: int) -> int:
+    """Return what the words of a second's bitmap begin with: its first tick, as counters have."""
+    return (second * _BITMAP_TICKS & _TICK_MASK) << _COUNT_BITS
 
 
 def _own(rate: Rate, sharer: bytes) -> bytes:

@@ -21,7 +21,7 @@ from storage_server.s3.policy.evaluate import (
     decide,
 )
 from storage_server.services.actor import Actor
-from storage_server.services.founding import SYSTEM_TENANT
+from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.request_context import RequestContext
 from storage_server.services.rights import Compiler
 

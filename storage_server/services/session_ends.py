@@ -14,8 +14,8 @@ from storage_server.engine.identity import Identity
 from storage_server.s3.errors import ServiceUnavailable
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
 from storage_server.services.account_control import AccountControl
+from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.control import By
-from storage_server.services.founding import SYSTEM_TENANT
 
 _SESSION_KEY: Final = re.compile(r"ASIA[A-Z2-7]{16}", re.ASCII)
 

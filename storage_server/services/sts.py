@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
-from storage_server.core import limits
 from storage_server.core.ids import PrincipalId
+from storage_server.engine.audit_outbox import AuditOutbox
 from storage_server.engine.identity import Identity
+from storage_server.engine.metastore import tenant_part
 from storage_server.engine.records import (
     Pairs,
     PrincipalKind,
@@ -31,6 +32,8 @@ from storage_server.s3.messages import sts as messages
 from storage_server.s3.policy.document import PolicyKind, parse
 from storage_server.s3.policy.shipped import SHIPPED
 from storage_server.services.actor import Actor, Session
+from storage_server.services.audit_events import by_request, event_of_tenant
+from storage_server.services.engine_errors import translated
 from storage_server.services.role_trust import RoleTrust
 from storage_server.services.sessions import CHAIN_MAX, Issued, SessionService, Ticket
 from storage_server.services.web_identity import WebIdentity, WebIdentityService
@@ -53,12 +56,14 @@ class StsService:
         sessions: SessionService,
         trust: RoleTrust,
         web_identities: WebIdentityService,
+        outbox: AuditOutbox,
     ) -> None:
-        """Decide on the projection, seal with ``sessions``."""
+        """Decide on the projection, seal with ``sessions``, tell the audit by its ``outbox``."""
         self._identity = identity
         self._sessions = sessions
         self._trust = trust
         self._web = web_identities
+        self._outbox = outbox
 
     # --- Roles -----------------------------------------------------------------------------------
 
@@ -110,6 +115,7 @@ class StsService:
             secret="",
             issued_us=now_us,
             expires_us=self._expiry(actor, role, wanted.duration_seconds, now_us),
+            key_ends_us=self._key_end(actor),
             name=f"{role.principal_id}:{wanted.role_session_name}",
             parent_ids=_parents_of(actor, principal),
             policies=policies,
@@ -120,12 +126,42 @@ class StsService:
         ancestors = _ancestors_of(actor, parent)
         provider_id = PrincipalId("") if parent is None else parent.provider_id
         issued = self._sessions.issue(Ticket("", session, provider_id, ancestors, transitive))
+        if role_tenant.tenant_id != tenant.tenant_id:
+            await self._tell_entered(actor, role, role_tenant, issued, wanted.role_session_name)
         return messages.AssumeRoleOut(
             credentials=_credentials(issued),
             assumed_role_user=_assumed(role, role_tenant, wanted.role_session_name),
             packed_policy_size=issued.packed_percent,
             source_identity=source_identity or None,
         )
+
+    async def _tell_entered(
+        self,
+        actor: Actor,
+        role: PrincipalRecord,
+        tenant: TenantRecord,
+        issued: Issued,
+        session_name: str,
+    ) -> None:
+        """Have a tenant's audit say that somebody of another one has become a role of it.
+
+        Raises:
+            ServiceUnavailable: Too much waits for the audit: nobody comes in unseen.
+        """
+        detail = {
+            "sessionAccessKeyId": issued.access_key_id,
+            "sessionArn": arns.of_session(tenant.account_id, role.name, session_name),
+            "expires_us": issued.expires_us,
+        }
+        event = event_of_tenant(
+            by_request(actor),
+            tenant.tenant_id,
+            "sts:AssumeRole",
+            arns.of(tenant.account_id, "role", role.path, role.name),
+            detail,
+        )
+        with translated():
+            await self._outbox.tell(tenant_part(tenant.tenant_id), event)
 
     async def assume_role_with_web_identity(
         self, actor: Actor, wanted: messages.AssumeRoleWithWebIdentity
@@ -201,7 +237,8 @@ class StsService:
         if principal is None or actor.session is not None:
             raise errors.AccessDenied("Cannot call GetSessionToken with session credentials")
         now_us = self._sessions.now_us()
-        seconds = min(wanted.duration_seconds or _OWN_DEFAULT_S, limits.ROLE_SESSION_SECONDS_MAX)
+        longest = self._identity.settings_now().session_seconds_max
+        seconds = min(wanted.duration_seconds or _OWN_DEFAULT_S, longest)
         if principal.kind is PrincipalKind.ROOT:
             seconds = min(seconds, DEFAULT_S)  # AWS: an hour for an account's root
         session = Session(
@@ -210,6 +247,7 @@ class StsService:
             secret="",
             issued_us=now_us,
             expires_us=self._within_parent(actor, now_us + seconds * _SECOND_US),
+            key_ends_us=self._key_end(actor),
             parent_ids=(principal.principal_id,),
             parent_key_id=actor.access_key_id,
         )
@@ -305,7 +343,7 @@ class StsService:
         Raises:
             ValidationError: More was asked for than the role's sessions, or chained ones, last.
         """
-        longest = min(role.session_max_s, limits.ROLE_SESSION_SECONDS_MAX)
+        longest = min(role.session_max_s, self._identity.settings_now().session_seconds_max)
         seconds = min(DEFAULT_S, longest) if wanted_s is None else wanted_s
         if seconds > longest:
             raise ValidationError(
@@ -322,11 +360,14 @@ class StsService:
         """Return an end that is not after that of the key or session that asks."""
         if actor.session is not None:
             return min(expires_us, actor.session.expires_us)
-        if actor.access_key_id:
-            key = self._identity.find_credential_now(actor.access_key_id)
-            if key is not None and key.expires_us:
-                return min(expires_us, key.expires_us)
-        return expires_us
+        return min(expires_us, self._key_end(actor) or expires_us)
+
+    def _key_end(self, actor: Actor) -> int:
+        """Return when the key ends that asks, or that the asking session came from; 0 is never."""
+        if actor.session is not None:
+            return actor.session.key_ends_us
+        key = self._identity.find_credential_now(actor.access_key_id)
+        return 0 if key is None else key.expires_us
 
     def _session_policies(
         self, inline: str, managed: Sequence[messages.PolicyArn], tenant: TenantRecord

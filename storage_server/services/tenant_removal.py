@@ -1,13 +1,14 @@
 """What goes with a tenant: its buckets, emptied and dropped in bounded slices.
 
-A retention or a legal hold is stronger than the deletion of a tenant: it keeps one from beginning,
-and one that appears meanwhile (written by a request that was under way) keeps it from ending.
+A retention or a legal hold is stronger than the deletion of a tenant: while one stands, nothing is
+deleted. Whoever asks for the deletion is told of one at once, as far as a bounded look finds it;
+the background looks at every version, in slices, before it deletes the first. One that appears
+meanwhile (written by a request that was under way) keeps the deletion from ending.
 """
 
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Final
-
-import msgspec
 
 from storage_server.core import limits
 from storage_server.core.clock import Clock
@@ -16,7 +17,6 @@ from storage_server.engine.errors import BucketMissing, BucketNotEmpty, StaleGen
 from storage_server.engine.records import (
     TENANT_SCOPE,
     BucketRecord,
-    ListedMarkerOrVersion,
     Lock,
     TenantRecord,
     TenantState,
@@ -25,44 +25,51 @@ from storage_server.engine.records import (
 )
 from storage_server.engine.store import Store
 from storage_server.s3.iam_errors import DeleteConflict
+from storage_server.services.account_views import Deletion
+from storage_server.services.audit_events import event_of
+from storage_server.services.control_notes import By
 from storage_server.services.engine_errors import translated
 
 _WRITER: Final = Writer(PrincipalId(""), "", RequestId(""))
 """Nobody's request: the background deletes."""
 _GONE: Final = (BucketMissing, StaleGeneration)
-
-
-class Deletion(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the deletion of a tenant is. ``blocked_by`` says what it waits for, if anything."""
-
-    tenant: str
-    buckets_left: int
-    versions_left: int
-    bytes_left: int
-    blocked_by: str = ""
+_PAGES_ASKED_MAX: Final = 1_000
+"""Of versions, looked at while somebody waits: some seconds, of the command's two minutes."""
 
 
 class TenantRemoval:
     """Empties closed tenants."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, pages_asked_max: int = _PAGES_ASKED_MAX
+    ) -> None:
         """Work on a store; whether a retention is over is told by the clock."""
         self._store = store
         self._clock = clock
+        self._pages_asked_max = pages_asked_max
         self._current: TenantId | None = None
         self._waiting: set[TenantId] = set()
+        self._blocked: dict[TenantId, str] = {}
+        self._looks: dict[TenantId, AsyncGenerator[str]] = {}
+        self._looked: set[TenantId] = set()
 
-    async def require_unlocked(self, tenant_id: TenantId) -> None:
-        """Return when no version of a tenant is retained or held.
+    async def refuse_locked(self, tenant_id: TenantId) -> None:
+        """Return when no version of a tenant is seen that is retained or held.
+
+        Looks at some hundred thousand at the most: a caller waits for it.
 
         Raises:
             DeleteConflict: One is; the sentence names it.
         """
         with translated():
-            async for page in self._store.grants.buckets(tenant_id, TENANT_SCOPE):
-                for bucket in page:
-                    if bucket.object_lock:
-                        await self._require_unlocked(bucket)
+            async with aclosing(self._look(tenant_id)) as pages:
+                left = self._pages_asked_max
+                async for locked in pages:
+                    if locked:
+                        raise DeleteConflict(locked)
+                    left -= 1
+                    if not left:
+                        return
 
     async def progress(self, tenant_id: TenantId, name: str) -> Deletion:
         """Return what is left of a tenant's buckets."""
@@ -73,7 +80,7 @@ class TenantRemoval:
                 buckets_left=await self._store.buckets.count(tenant_id),
                 versions_left=used.objects + used.markers,
                 bytes_left=used.charged_bytes,
-                blocked_by=await self._blocked_by(tenant_id),
+                blocked_by=self._blocked.get(tenant_id, ""),
             )
 
     async def find_closed(self) -> TenantRecord | None:
@@ -94,29 +101,78 @@ class TenantRemoval:
         return waiting
 
     async def empty(self, tenant: TenantRecord) -> bool:
-        """Delete some versions or a bucket of a closed tenant; True when nothing is left.
+        """Do a piece of the deletion of a closed tenant; True when nothing is left.
+
+        Every version is looked at before the first is deleted; after a restart, anew.
 
         Raises:
             DeleteConflict: A lock stands in the way; others come first then.
             EngineError: What was not done is found again.
         """
-        page, _ = await self._store.buckets.list(tenant.tenant_id, prefix="", after="", limit=1)
-        if not page:
-            # Unfinished creations and deletions are recovery's; they count until it is done.
-            return not await self._store.buckets.count(tenant.tenant_id)
+        tenant_id = tenant.tenant_id
         try:
-            with suppress(*_GONE):
-                await self._empty_bucket(page[0])
-        except DeleteConflict:
-            self._waiting.add(tenant.tenant_id)
+            is_gone = await self._has_looked(tenant_id) and await self._empty_some(tenant_id)
+        except DeleteConflict as locked:
+            self._waiting.add(tenant_id)
+            self._blocked[tenant_id] = locked.sentence
             self._current = None
             raise
+        self._blocked.pop(tenant_id, None)
+        if is_gone:
+            self._looked.discard(tenant_id)
+        return is_gone
+
+    async def _empty_some(self, tenant_id: TenantId) -> bool:
+        page, _ = await self._store.buckets.list(tenant_id, prefix="", after="", limit=1)
+        if not page:
+            # Unfinished creations and deletions are recovery's; they count until it is done.
+            return not await self._store.buckets.count(tenant_id)
+        with suppress(*_GONE):
+            await self._empty_bucket(page[0])
         return False
+
+    async def _has_looked(self, tenant_id: TenantId) -> bool:
+        """Look at a page more of a tenant's versions; True when all were looked at.
+
+        Raises:
+            DeleteConflict: One of them is locked; the next call looks at it again.
+        """
+        if tenant_id in self._looked:
+            return True
+        look = self._looks.setdefault(tenant_id, self._look(tenant_id))
+        try:
+            locked = await anext(look, None)
+        except BaseException:
+            del self._looks[tenant_id]  # it ended without having seen everything
+            raise
+        if locked:
+            raise DeleteConflict(locked)
+        if locked is None:
+            del self._looks[tenant_id]
+            self._looked.add(tenant_id)
+        return locked is None
+
+    async def _look(self, tenant_id: TenantId) -> AsyncGenerator[str]:
+        """Yield for each page of a tenant's versions which of them is locked, or nothing.
+
+        A page with a locked one comes again until none is.
+        """
+        async for page in self._store.grants.buckets(tenant_id, TENANT_SCOPE):
+            for bucket in page:
+                key, version_id, more = b"", "", bucket.object_lock
+                while more:
+                    found = await self._versions(bucket, key, version_id)
+                    locked = self._locked_in(bucket, found)
+                    if not locked:
+                        key, version_id = found.next_key, found.next_version_id
+                        more = found.truncated
+                    yield locked
 
     async def _empty_bucket(self, bucket: BucketRecord) -> None:
         versions = await self._versions(bucket, b"", "")
+        if locked := self._locked_in(bucket, versions):
+            raise DeleteConflict(locked)
         for listed in versions.versions:
-            self._refuse_locked(bucket, listed)
             record = listed.record
             await self._store.versions.delete(
                 bucket,
@@ -128,27 +184,10 @@ class TenantRemoval:
         if not versions.truncated:
             with suppress(BucketNotEmpty):
                 try:
-                    await self._store.buckets.delete(bucket)
+                    event = event_of(By(source="jobs"), "s3:DeleteBucket", bucket, {})
+                    await self._store.buckets.delete(bucket, event)
                 except UploadsOpen:
                     await self._store.uploads.abort_all(bucket)
-
-    async def _require_unlocked(self, bucket: BucketRecord) -> None:
-        key, version_id = b"", ""
-        while True:
-            page = await self._versions(bucket, key, version_id)
-            for listed in page.versions:
-                self._refuse_locked(bucket, listed)
-            if not page.truncated:
-                return
-            key, version_id = page.next_key, page.next_version_id
-
-    async def _blocked_by(self, tenant_id: TenantId) -> str:
-        """Return which lock a tenant's deletion waits for, if any."""
-        try:
-            await self.require_unlocked(tenant_id)
-        except DeleteConflict as refused:
-            return refused.sentence
-        return ""
 
     async def _versions(self, bucket: BucketRecord, key: bytes, version_id: str) -> VersionPage:
         return await self._store.listings.versions(
@@ -160,13 +199,16 @@ class TenantRemoval:
             limit=limits.BACKGROUND_ROWS_MAX,
         )
 
-    def _refuse_locked(self, bucket: BucketRecord, listed: ListedMarkerOrVersion) -> None:
-        lock = listed.record.detail.lock
-        if lock is not None and (lock.legal_hold or lock.until_us > self._clock.now_us()):
-            raise DeleteConflict(
-                f"A version of the key {listed.key.decode(errors='replace')!r} in the bucket"
-                f" {bucket.name} {_kept(lock)}: the tenant can't be deleted."
-            )
+    def _locked_in(self, bucket: BucketRecord, found: VersionPage) -> str:
+        """Return which version of a page is retained or held; nothing when none is."""
+        for listed in found.versions:
+            lock = listed.record.detail.lock
+            if lock is not None and (lock.legal_hold or lock.until_us > self._clock.now_us()):
+                return (
+                    f"A version of the key {listed.key.decode(errors='replace')!r} in the bucket"
+                    f" {bucket.name} {_kept(lock)}: the tenant can't be deleted."
+                )
+        return ""
 
 
 def _kept(lock: Lock) -> str:

@@ -1,6 +1,7 @@
 """Tenants: made, suspended, opened to others, and removed with all that they have."""
 
 import logging
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -24,16 +25,17 @@ from storage_server.s3.iam_errors import (
 )
 from storage_server.services.account_control import (
     AccountControl,
+    attachable_id_of,
     policy_arn_of,
     policy_id_of,
     touch,
 )
 from storage_server.services.account_forms import ROOT_NAME, require_name
 from storage_server.services.account_pages import PAGE_ITEMS, Page, page_of, require_limit
-from storage_server.services.account_views import Ownership, State, Tenant
+from storage_server.services.account_views import Default, Deletion, Ownership, State, Tenant
+from storage_server.services.built_in_tenants import DEFAULT_TENANT, SYSTEM_TENANT
 from storage_server.services.control import By, Changes
-from storage_server.services.founding import DEFAULT_TENANT, SYSTEM_TENANT
-from storage_server.services.tenant_removal import Deletion, TenantRemoval
+from storage_server.services.tenant_removal import TenantRemoval
 
 _LOG: Final = logging.getLogger("holdfast.tenants")
 _BUILT_IN: Final = (SYSTEM_TENANT, DEFAULT_TENANT)
@@ -86,17 +88,20 @@ class TenantService:
         name: str,
         *,
         sharing: bool = False,
-        default_public_access_block: int = _FLAGS_MAX,
-        default_object_ownership: Ownership = Ownership.BUCKET_OWNER_ENFORCED,
+        default_public_access_block: int | None = None,
+        default_object_ownership: Ownership | None = None,
     ) -> Tenant:
         """Make a tenant with its root, who has no key yet.
+
+        Defaults of new buckets that are None are the installation's.
 
         Raises:
             ValidationError: The name or a default has not its form.
             EntityAlreadyExists: The name is taken.
         """
         require_name("tenant", name)
-        _require_flags(default_public_access_block)
+        if default_public_access_block is not None:
+            _require_flags(default_public_access_block)
         tenant_id = new_tenant_id()
         wrapped_key, root_key_version = self._identity.new_tenant_key(tenant_id)
 
@@ -111,7 +116,11 @@ class TenantService:
                 root_key_version=root_key_version,
                 sharing=sharing,
                 default_public_access_block=default_public_access_block,
-                default_object_ownership=int(_OWNERSHIPS[default_object_ownership]),
+                default_object_ownership=(
+                    None
+                    if default_object_ownership is None
+                    else int(_OWNERSHIPS[default_object_ownership])
+                ),
                 now_us=changes.now_us,
             )
             users.create(
@@ -180,8 +189,9 @@ class TenantService:
         public_access_block: int | None = None,
         default_public_access_block: int | None = None,
         default_object_ownership: Ownership | None = None,
+        inherits: Collection[Default] = (),
     ) -> Tenant:
-        """Change what is not None.
+        """Change what is not None; the defaults in ``inherits`` are the installation's again.
 
         Raises:
             ValidationError: A set of flags is none.
@@ -198,6 +208,10 @@ class TenantService:
             columns["default_public_access_block"] = default_public_access_block
         if default_object_ownership is not None:
             columns["default_object_ownership"] = int(_OWNERSHIPS[default_object_ownership])
+        if Default.PUBLIC_ACCESS_BLOCK in inherits:
+            columns["default_public_access_block"] = None
+        if Default.OBJECT_OWNERSHIP in inherits:
+            columns["default_object_ownership"] = None
         narrows = sharing is False or bool(public_access_block)
         return await self._change(
             by,
@@ -208,18 +222,36 @@ class TenantService:
             detail=dict(columns),
         )
 
+    async def set_public_access_block(self, by: By, tenant_id: TenantId, flags: int) -> None:
+        """Replace the flags in force for all buckets of a tenant, whatever it is called by now.
+
+        Raises:
+            ValidationError: The set of flags is none.
+            NoSuchEntity: The tenant is gone.
+        """
+        _require_flags(flags)
+
+        def work(session: Session, changes: Changes) -> None:
+            columns = tenants.TenantChanges(public_access_block=flags)
+            after = tenants.update(session, tenant_id, changes.now_us, **columns)
+            _noted(session, changes, after, "holdfast:UpdateTenant", dict(columns))
+
+        removes = (Entity("tenant", tenant_id.hex()),) if flags else ()
+        await self._accounts.change(by, tenant_id, work, removes=removes)
+
     async def attach_policy(self, by: By, name: str, policy_arn: str) -> None:
         """Make a policy a ceiling for everybody in a tenant; one that is there already stays so.
 
         Raises:
             NoSuchEntity: There is no such tenant or policy.
+            ValidationError: The policy is not for this tenant.
             LimitExceeded: As many are attached as may be.
         """
         tenant = await self._accounts.read(lambda session: _tenant(session, name))
         tenant_id = tenant.tenant_id
 
         def work(session: Session, changes: Changes) -> None:
-            policy_id = policy_id_of(session, tenant_id, policy_arn)
+            policy_id = attachable_id_of(session, tenant_id, policy_arn)
             attachments.attach(session, "tenant", tenant_id.hex(), policy_id, changes.now_us)
             _noted(session, changes, tenant, "holdfast:AttachTenantPolicy", {"policy": policy_arn})
 
@@ -257,7 +289,7 @@ class TenantService:
         _refuse_built_in(name, "deleted")
         tenant = await self._accounts.read(lambda session: _tenant(session, name))
         if tenant.state != TenantState.CLOSED:
-            await self._removal.require_unlocked(tenant.tenant_id)
+            await self._removal.refuse_locked(tenant.tenant_id)
             await self._change(
                 by,
                 name,
@@ -381,7 +413,11 @@ def _shown(session: Session, tenant: TenantView) -> Tenant:
         sharing=tenant.sharing,
         public_access_block=tenant.public_access_block,
         default_public_access_block=tenant.default_public_access_block,
-        default_object_ownership=_OWNERSHIP_WORDS[ObjectOwnership(tenant.default_object_ownership)],
+        default_object_ownership=(
+            None
+            if tenant.default_object_ownership is None
+            else _OWNERSHIP_WORDS[ObjectOwnership(tenant.default_object_ownership)]
+        ),
         policies=tuple(policy_arn_of(session, policy_id) for policy_id in held),
         created_us=tenant.created_us,
     )

@@ -3,27 +3,17 @@
 import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from storage_server.engine.records import PrincipalRecord
 from storage_server.s3 import errors
 from storage_server.services.actor import Actor
+from storage_server.services.options import TrafficOptions
 from storage_server.services.rates import Rate, Rates, piece_bytes
 
 Pause = Callable[[float], Awaitable[object]]
 
 _IPV6_SITE_BITS: Final = 64  # what one customer has at the least
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficOptions:
-    """Limits of every address and key; 0 is none. Tenants and users have limits of their own."""
-
-    address_requests_per_s: int = 0
-    address_bytes_per_s: int = 0
-    key_requests_per_s: int = 0
-    key_bytes_per_s: int = 0
 
 
 class Pacer:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.orm import Session
 
-from storage_server.control_db import attachments, users
+from storage_server.control_db import attachments, settings, users
 from storage_server.control_db.views import TenantView, UserView
 from storage_server.core import limits
 from storage_server.core.ids import PrincipalId, TenantId, new_canonical_id, new_principal_id
@@ -18,6 +18,7 @@ from storage_server.services.account_control import (
     AccountControl,
     account_of,
     arn,
+    attachable_id_of,
     policy_arn_of,
     policy_id_of,
     touch,
@@ -130,7 +131,8 @@ class UserService(PolicyHolder):
         """Make a user, with the shipped policy of a ``role``'s name when one is given.
 
         Raises:
-            ValidationError: A name, path, address or tag has not its form.
+            ValidationError: A name, path, address or tag has not its form, or the role is not for
+                this tenant.
             EntityAlreadyExists: The name or the address is taken in the tenant.
             NoSuchEntity: There is no such tenant, shipped policy or boundary.
         """
@@ -154,7 +156,8 @@ class UserService(PolicyHolder):
                 now_us=changes.now_us,
             )
             if role_arn:
-                attachments.attach(session, "user", user.user_id, role_arn, changes.now_us)
+                policy_id = attachable_id_of(session, tenant_id, role_arn)
+                attachments.attach(session, "user", user.user_id, policy_id, changes.now_us)
             return _noted(session, changes, account, user, "iam:CreateUser", {"role": role_arn})
 
         return await self._accounts.change(by, tenant_id, work)
@@ -352,7 +355,8 @@ class UserService(PolicyHolder):
             ValidationError: The password is too short or too long, or a service account's.
             NoSuchEntity: There is no such user.
         """
-        least, most = limits.PASSWORD_CHARS_MIN, limits.PASSWORD_CHARS_MAX
+        chosen = await self._accounts.read(settings.in_force)
+        least, most = chosen.password_chars_min, limits.PASSWORD_CHARS_MAX
         if password and not least <= len(password) <= most:
             raise ValidationError(f"A password has {least} to {most} characters.")
         told = password or new_password()
@@ -499,6 +503,7 @@ def shown(session: Session, account: TenantView, user: UserView) -> User:
         enabled=user.enabled,
         owns_as=_OWNER_KINDS[OwnsAs(user.owns_as)],
         parent_id=user.parent_id or "",
+        parent=users.get(session, user.parent_id).name if user.parent_id else "",
         boundary=policy_arn_of(session, user.boundary_id),
         created_us=user.created_us,
         has_password=bool(user.password_hash),

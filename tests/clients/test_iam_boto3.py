@@ -1,11 +1,14 @@
 """boto3's IAM client: users, groups, roles, policies and keys of two tenants."""
 
+import json
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.servers import Server, fresh_name, refusal
+from tests.signing import Keys
 from tests.tenants import Login, Tenancy, allow, policy, sdk, trust
 
 READ = policy(allow("s3:GetObject"))
@@ -369,3 +372,30 @@ def test_a_bucket_policy_opens_a_bucket_to_a_role(
     assert refusal(theirs.assume_role, RoleArn=made["Arn"], RoleSessionName="stranger") == (
         "AccessDenied", 403,
     )  # fmt: skip
+
+
+def test_a_key_for_a_day_makes_nothing_that_lasts_longer(
+    iam_server: Server, iam: Any, acme: Tenancy
+) -> None:
+    """Neither by itself nor through a role that may make keys for anybody."""
+    user, robot, role = fresh("ana"), fresh("robot"), fresh("maker")
+    for name in (user, robot):
+        iam.create_user(UserName=name)
+    making = policy(allow(["iam:CreateAccessKey", "sts:AssumeRole"]))
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=making)
+    document = trust({"AWS": f"arn:aws:iam::{acme.account}:user/{user}"})
+    made = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)["Role"]
+    iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=making)
+    where = ("--user", user, "--tenant", acme.name, "--expires", "2099-12-31", "--json")
+    short = json.loads(iam_server.command("key", "create", *where).stdout)
+    iam_server.secrets.append(short["secret_key"])
+    login = Login(Keys(short["access_key_id"], short["secret_key"]))
+    session = sdk(iam_server, "sts", login).assume_role(
+        RoleArn=made["Arn"], RoleSessionName="maker"
+    )
+    ends = []
+    for maker in (login, Login.of(session["Credentials"])):
+        key = sdk(iam_server, "iam", maker).create_access_key(UserName=robot)["AccessKey"]
+        shown = iam_server.command("key", "show", key["AccessKeyId"], "--json").stdout
+        ends.append(json.loads(shown)["expires_us"])
+    assert ends == [int(datetime(2099, 12, 31, tzinfo=UTC).timestamp()) * 1_000_000] * 2

@@ -151,3 +151,12 @@ def test_details_that_are_no_json_are_refused(session: Session) -> None:
     """NaN would read differently elsewhere, and the hash with it."""
     with pytest.raises(ValueError, match="JSON"):
         audit.append(session, _entry(1, detail={"x": float("nan")}))
+
+
+def test_rows_of_a_bucket_are_found_with_those_of_what_is_in_it(session: Session) -> None:
+    """A name that begins alike, or in other letters, is another bucket's."""
+    for number, path in enumerate(("data", "data/a", "data-too", "Data", "data-too/data/a"), 1):
+        entity = f"arn:aws:s3:::{path}"
+        audit.append(session, _entry(number, action="s3:PutBucketAcl", entity=entity))
+    found = audit.list_page(session, within="arn:aws:s3:::data", limit=9)
+    assert [row.entity for row in found] == ["arn:aws:s3:::data/a", "arn:aws:s3:::data"]

@@ -48,6 +48,8 @@ def _name_of(values: projected.Values) -> tuple[str, str]:
             return "policy", values.policy_id
         case projected.CredentialValues():
             return "credential", values.access_key_id
+        case projected.SettingsValues():
+            return "settings", "installation"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy.orm import Session
 
-from storage_server.control_db import settings
+from storage_server.control_db import projected, projection_log, settings
 from storage_server.control_db.errors import Conflict, Missing
+from storage_server.control_db.views import Ref
 
 NOW_US = 1_700_000_000_000_000
 
@@ -47,3 +48,33 @@ def test_scopes_do_not_meet(session: Session) -> None:
     assert [one.name for one in settings.list_all(session, "")] == ["a", "b"]
     assert [one.value for one in settings.list_all(session, "00" * 8)] == ["2"]
     assert settings.history(session, "11" * 8, "a", limit=9) == ()
+
+
+def test_what_is_in_force_is_what_ships_with_what_was_set(session: Session) -> None:
+    """The revision moves with every change, a reset included, and is the installation's alone."""
+    assert settings.in_force(session) == settings.SHIPPED
+    assert settings.revision(session) == 0
+    settings.put(session, "", "password_chars_min", "20", by="ana", now_us=NOW_US)
+    settings.put(session, "", "default_object_ownership", '"ObjectWriter"', by="ana", now_us=NOW_US)
+    settings.put(session, "", "of a newer program", "1", by="ana", now_us=NOW_US)
+    settings.put(session, "00" * 8, "access_keys_per_user", "9", by="ana", now_us=NOW_US)
+    assert settings.in_force(session) == settings.Installation(
+        password_chars_min=20, default_object_ownership="ObjectWriter"
+    )
+    assert settings.revision(session) == 3
+    settings.reset(session, "", "password_chars_min", by="ana", now_us=NOW_US)
+    assert settings.in_force(session).password_chars_min == settings.SHIPPED.password_chars_min
+    assert settings.revision(session) == 4
+
+
+def test_settings_are_projected_once_somebody_changed_one(session: Session) -> None:
+    """All together, under the revision of the log."""
+    assert projected.build(session, "settings", "installation") is None
+    settings.put(session, "", "default_public_access_block", "0", by="ana", now_us=NOW_US)
+    projection_log.append(session, [Ref("settings", "installation")], NOW_US)
+    (entry,) = projection_log.after(session, 0, 9)
+    found = projected.build(session, entry.entity_kind, entry.entity_id)
+    assert isinstance(found, projected.SettingsValues)
+    assert (found.revision, entry.revision) == (1, 1)
+    assert found.values == settings.Installation(default_public_access_block=0)
+    assert list(projected.all_entities(session)) == [found]

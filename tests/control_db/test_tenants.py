@@ -166,6 +166,7 @@ def test_deleting_a_tenant_leaves_tombstones_of_everything_in_it(session: Sessio
     for kind, entity_id in touched:
         values = projected.build(session, kind, entity_id)
         assert values is not None
+        assert not isinstance(values, projected.SettingsValues)
         assert values.deleted
     assert limits.list_of(session, made.tenant_id) == ()
     assert settings.find(session, made.tenant_id.hex(), "a") is None
@@ -179,3 +180,28 @@ def test_deleting_a_tenant_leaves_tombstones_of_everything_in_it(session: Sessio
 def test_a_wrapped_key_is_not_shown(session: Session) -> None:
     """Views end up in logs and error reports."""
     assert "a wrapped key" not in repr(world.tenant(session, wrapped_key=b"a wrapped key"))
+
+
+def test_a_default_is_the_tenants_own_or_the_installations(session: Session) -> None:
+    """What it leaves to the installation reads as None, from the database too."""
+    made = world.tenant(session)
+
+    def read() -> tuple[int | None, int | None]:
+        session.expire_all()
+        found = tenants.get(session, made.tenant_id)
+        return found.default_public_access_block, found.default_object_ownership
+
+    assert read() == (None, None)
+    tenants.update(
+        session,
+        made.tenant_id,
+        NOW_US,
+        default_public_access_block=0,
+        default_object_ownership=2,
+    )
+    assert read() == (0, 2)
+    tenants.update(session, made.tenant_id, NOW_US, default_public_access_block=None)
+    assert read() == (None, 2)
+    values = projected.build(session, "tenant", made.tenant_id.hex())
+    assert isinstance(values, projected.TenantValues)
+    assert (values.default_public_access_block, values.default_object_ownership) == (None, 2)

@@ -90,7 +90,8 @@ class AccountsHouse:
         return found.owner
 
     async def notes(self) -> list[AuditView]:
-        """Return the audit of the tenant, the oldest first."""
+        """Return the whole audit, the oldest first, with what is told of buckets by now."""
+        await self.accounts.audit.feed.run_all()
         found = await self.control.read(lambda session: audit.list_page(session, limit=1000))
         return sorted(found, key=lambda note: note.sequence)
 
@@ -102,15 +103,15 @@ class AccountsHouse:
 
 
 @asynccontextmanager
-async def open_accounts(folder: Path) -> AsyncIterator[AccountsHouse]:
-    """Open a store and a control database in a new folder, founded."""
+async def open_accounts(folder: Path, url: str = "") -> AsyncIterator[AccountsHouse]:
+    """Open a store and a control database in a new folder, or the one at ``url``, founded."""
     clock = Moment()
     with ThreadPoolExecutor(2) as lanes, ThreadPoolExecutor(1) as control_lane:
         options = StoreOptions(
             data_dir=folder, master=MasterSource.generated(), lanes=lanes, space_reserve_bytes=0
         )
         store = await Store.open(options, SystemClock())
-        url = f"sqlite:///{folder / 'control.db'}"
+        url = url or f"sqlite:///{folder / 'control.db'}"
         migrate(url)
         database = ControlDb.open(url)
         control = Control(database, store.identity, clock, control_lane)

@@ -127,7 +127,13 @@ async def open_sts(folder: Path) -> AsyncIterator[StsHouse]:
         yield StsHouse(
             house,
             sessions,
-            StsService(identity, sessions, RoleTrust(identity, "us-east-1"), web_identities),
+            StsService(
+                identity,
+                sessions,
+                RoleTrust(identity, "us-east-1"),
+                web_identities,
+                house.store.audit_outbox,
+            ),
             Credentials(identity, clock, AuthenticationOptions(), sessions),
             Authorizer(house.store),
             ProviderService(house.control, identity),

@@ -13,7 +13,8 @@ from storage_server.s3.iam_errors import (
     NoSuchEntity,
     ValidationError,
 )
-from storage_server.services.account_limits import Limit
+from storage_server.services.account_views import Limit
+from storage_server.services.control_notes import By
 from tests.services.accounts_house import ALLOW, BY, AccountsHouse, open_accounts
 
 SECRET = "a-secret-of-somebody"
@@ -49,6 +50,29 @@ async def test_a_key_works_when_its_creation_returns_and_fails_when_it_is_gone(
         await keys.create(
             BY, house.here, "ana", access_key_id=made.access_key_id, secret_key=SECRET
         )
+
+
+async def test_what_an_expiring_key_makes_ends_with_it(house: AccountsHouse) -> None:
+    """So does what a session makes that came from it; otherwise a day's key would be for good."""
+    keys, end_us = house.accounts.access_keys, house.clock.now_us() + 1_000_000
+    short = await keys.create(BY, house.here, "ana", expires_us=end_us)
+    lasting = await keys.create(BY, house.here, "ana")
+    await house.user("bob")
+
+    async def end_of(by: By, expires_us: int = 0) -> int:
+        made = await keys.create(by, house.here, "bob", expires_us=expires_us, per_user_max=None)
+        return (await keys.get(house.here, made.access_key_id)).expires_us
+
+    by_key = By(source="s3", access_key_id=short.access_key_id)
+    by_session = By(source="s3", access_key_id="ASIASESSION", ends_us=end_us)
+    for by in (by_key, by_session):
+        assert await end_of(by) == end_us
+        assert await end_of(by, end_us - 1) == end_us - 1
+        with pytest.raises(ValidationError, match="lasts longer"):
+            await end_of(by, end_us + 1)
+    for by in (By(access_key_id=lasting.access_key_id), By(access_key_id="ASIASESSION")):
+        assert await end_of(by) == 0
+        assert await end_of(by, end_us + 1) == end_us + 1
 
 
 async def test_the_root_of_a_tenant_has_keys_but_the_installations(house: AccountsHouse) -> None:

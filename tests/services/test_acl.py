@@ -43,7 +43,7 @@ def grants(*rows: tuple[GranteeKind, str, Permission], owner: str = "") -> Reque
 async def open_bucket(house: House, ownership: str) -> BucketRecord:
     """Return a bucket of Ann's that blocks nothing."""
     bucket = await house.make_bucket(ownership=ownership)
-    await house.bucket_config.set_public_access_block(bucket, 0)
+    await house.bucket_config.set_public_access_block(house.ann, bucket, 0)
     return house.bucket()
 
 
@@ -157,7 +157,7 @@ async def test_block_public_acls_refuses_public_lists(
 ) -> None:
     """On buckets and objects, put alone or with the object; everyone who signs is public too."""
     bucket = await open_bucket(house, "ObjectWriter")
-    await house.bucket_config.set_public_access_block(bucket, flags)
+    await house.bucket_config.set_public_access_block(house.ann, bucket, flags)
     bucket, asked = house.bucket(), RequestedAcl(canned)
     if flags:
         with pytest.raises(AccessDenied):

@@ -10,8 +10,8 @@ import pytest_asyncio
 from storage_server.core.ids import RequestId
 from storage_server.engine.records import BucketRecord
 from storage_server.s3.errors import InvalidArgument
+from storage_server.s3.iam_errors import ValidationError
 from storage_server.s3.policy.bucket_grants import GRANTS_MAX, Access, BucketGrant, GranteeKind
-from storage_server.services.account_control import AccountControl
 from storage_server.services.actor import Actor
 from storage_server.services.authorize import Authorizer
 from storage_server.services.bucket_grants import BucketGrantService
@@ -30,7 +30,7 @@ async def house(tmp_path: Path) -> AsyncIterator[AccountsHouse]:
 
 def service_of(house: AccountsHouse) -> BucketGrantService:
     """Return the service of bucket grants."""
-    return BucketGrantService(house.store, AccountControl(house.control))
+    return BucketGrantService(house.store)
 
 
 async def made(house: AccountsHouse) -> BucketRecord:
@@ -59,6 +59,33 @@ async def test_grants_are_added_replaced_and_removed(house: AccountsHouse) -> No
     await service.remove(BY, bucket, writes.kind, writes.grantee)
     await service.remove(BY, bucket, writes.kind, writes.grantee)
     assert "grants" not in present(house).documents
+
+
+async def test_a_grant_that_would_be_over_already_is_refused(house: AccountsHouse) -> None:
+    """Whoever shares something until yesterday meant another day."""
+    bucket, service = await made(house), service_of(house)
+    late = BucketGrant(GranteeKind.USER, "AIDABOB", Access.READ, expires_us=7, created_us=7)
+    with pytest.raises(ValidationError, match="in the past"):
+        await service.add(BY, bucket, late)
+    assert service.list_grants(present(house)) == ()
+
+
+async def test_grantees_are_called_by_their_names(house: AccountsHouse) -> None:
+    """With their tenants; nobody's name is left of one who is gone."""
+    service, users = service_of(house), house.accounts.users
+    await house.accounts.tenants.create(BY, "acme")
+    there = house.accounts.tenants.require_id("acme")
+    bob = await users.create(BY, there, "bob")
+    team = await house.accounts.groups.create(BY, house.here, "team")
+    account_id = house.tenant.account_id
+    for kind, grantee, name in (
+        (GranteeKind.USER, bob.user_id, ("bob", "acme")),
+        (GranteeKind.GROUP, team.group_id, ("team", "default")),
+        (GranteeKind.TENANT, account_id, ("default", "default")),
+    ):
+        assert service.name_of(BucketGrant(kind, grantee, Access.READ)) == name
+    await users.delete(BY, there, "bob")
+    assert service.name_of(BucketGrant(GranteeKind.USER, bob.user_id, Access.READ)) == ("", "")
 
 
 async def test_grants_that_are_given_at_once_are_all_kept(house: AccountsHouse) -> None:

@@ -74,9 +74,9 @@ async def test_a_policy_is_removed(house: House) -> None:
     """Then there is none to show, and none to remove is no mistake."""
     bucket = await house.make_bucket()
     service = service_of(house)
-    await service.delete(bucket)
+    await service.delete(house.ann, bucket)
     bucket = await put(house, bucket, statement({"AWS": house.tenant.account_id}))
-    await service.delete(bucket)
+    await service.delete(house.ann, bucket)
     for ask in (service.document, service.is_public):
         with pytest.raises(NoSuchBucketPolicy):
             ask(house.bucket())
@@ -96,7 +96,7 @@ async def test_unresolvable_and_foreign_names_are_kept_alike(house: House) -> No
 async def test_a_public_policy_is_taken_where_it_is_not_blocked(house: House, flags: int) -> None:
     """The other flags are about other things; the status says what it is."""
     bucket = await house.make_bucket()
-    await house.bucket_config.set_public_access_block(bucket, flags)
+    await house.bucket_config.set_public_access_block(house.ann, bucket, flags)
     bucket = await put(house, house.bucket(), statement("*"))
     assert service_of(house).is_public(bucket)
 
@@ -109,7 +109,7 @@ async def test_block_public_policy_refuses_a_public_policy(
     """The bucket's flag or its tenant's; a policy for one's own account is none."""
     bucket = await house.make_bucket()
     if of_tenant:
-        await house.bucket_config.set_public_access_block(bucket, 0)
+        await house.bucket_config.set_public_access_block(house.ann, bucket, 0)
         tenant = replace(house.tenant, public_access_block=4, revision=house.tenant.revision + 1)
         await house.store.identity.project(Projected(tenants=(tenant,)))
     with pytest.raises(AccessDenied):

@@ -119,10 +119,10 @@ async def test_only_an_empty_bucket_is_deleted(house: House) -> None:
     bucket = await house.make_bucket("abc")
     await house.put(bucket, "k")
     with pytest.raises(BucketNotEmpty):
-        await house.buckets().delete(bucket)
+        await house.buckets().delete(house.ann, bucket)
     await house.store.versions.delete(
         bucket, b"k", None, writer=house.ann.writer(), owner=bucket.owner
     )
-    await house.buckets().delete(bucket)
+    await house.buckets().delete(house.ann, bucket)
     assert house.store.buckets.find_now("abc") is None
     await house.make_bucket("abc", house.bob)

@@ -24,12 +24,12 @@ async def test_rules_are_kept_asked_and_removed(house: House) -> None:
     bucket, service = await house.make_bucket(), CorsService(house.store)
     page = head("GET", origin="https://app")
     assert service.reply_headers(bucket, page) == ()
-    await service.set_rules(bucket, (RULE,))
+    await service.set_rules(house.ann, bucket, (RULE,))
     bucket = house.bucket()
     assert parse_cors(service.document(bucket)) == (RULE,)
     assert dict(service.reply_headers(bucket, page))["Access-Control-Allow-Origin"] == "https://app"
     assert service.reply_headers(bucket, head("GET")) == (VARY,)
-    await service.set_rules(bucket, ())
+    await service.set_rules(house.ann, bucket, ())
     with pytest.raises(NoSuchCORSConfiguration):
         service.document(house.bucket())
 
@@ -37,7 +37,7 @@ async def test_rules_are_kept_asked_and_removed(house: House) -> None:
 async def test_a_reply_that_came_early_can_be_read_too(house: House) -> None:
     """A page has to see that its signature was wrong; a bucket that is not there has no rules."""
     bucket, service = await house.make_bucket(), CorsService(house.store)
-    await service.set_rules(bucket, (RULE,))
+    await service.set_rules(house.ann, bucket, (RULE,))
     page = head("GET", origin="https://app")
     assert service.early_headers(page) == service.reply_headers(house.bucket(), page)
     for name in ("", "nothing", "x" * 500):
@@ -52,6 +52,6 @@ async def test_a_preflight_is_answered_by_the_rules_of_the_bucket(house: House) 
         service.preflight_headers(bucket, question)
     with pytest.raises(BadRequest):
         service.preflight_headers(bucket, head("OPTIONS"))
-    await service.set_rules(bucket, (RULE,))
+    await service.set_rules(house.ann, bucket, (RULE,))
     told = dict(service.preflight_headers(house.bucket(), question))
     assert told["Access-Control-Allow-Methods"] == "GET"

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from storage_server.engine.records import TenantRecord
@@ -61,7 +62,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 async def test_a_refused_request_is_explained(scene: Scene) -> None:
     """Who, what, when, and which statement came how far."""
     request_id = await scene.refuse(scene.bob)
-    found = scene.explain.of_request(scene.a.tenant_id, request_id)
+    found = await scene.explain.of_request(scene.a.tenant_id, request_id)
     assert (found.allowed, found.principal, found.action, found.resource) == (
         False,
         scene.bob.arn,
@@ -70,20 +71,35 @@ async def test_a_refused_request_is_explained(scene: Scene) -> None:
     )
     assert found.at_us > 0
     assert any("holdfast:resourceowner" in line for line in found.lines)
-    assert scene.explain.of_request(None, request_id) == found
+    assert await scene.explain.of_request(None, request_id) == found
+
+
+async def test_who_asks_at_once_waits_for_the_answer(scene: Scene) -> None:
+    """What was refused is written down after the reply, and by another process."""
+    other = DenialRing(scene.folder)
+    try:
+        asking = asyncio.create_task(scene.explain.of_request(None, "LATE"))
+        await asyncio.sleep(0)
+        assert not asking.done()
+        known = await scene.refuse(scene.bob)
+        (denial,) = (one for one in read_rings(scene.folder) if one.request_id == known)
+        other._write(msgspec.structs.replace(denial, request_id="LATE"))
+        assert (await asking).resource == OBJECT
+    finally:
+        other.close()
 
 
 async def test_each_tenant_sees_its_own_side(scene: Scene) -> None:
     """The other one decided, and no more of it; a third sees nothing."""
     request_id = await scene.refuse(scene.eve)
-    callers = scene.explain.of_request(scene.b.tenant_id, request_id).lines
-    owners = scene.explain.of_request(scene.a.tenant_id, request_id).lines
+    callers = (await scene.explain.of_request(scene.b.tenant_id, request_id)).lines
+    owners = (await scene.explain.of_request(scene.a.tenant_id, request_id)).lines
     assert any("owner" in line for line in callers)
     assert not any("identity policy" in line for line in owners)
     third = await scene.people.tenant("third")
     for tenant_id, wanted in ((third.tenant_id, request_id), (scene.a.tenant_id, "unknown")):
         with pytest.raises(NoSuchEntity):
-            scene.explain.of_request(tenant_id, wanted)
+            await scene.explain.of_request(tenant_id, wanted)
 
 
 async def test_what_may_be_secret_is_not_kept(scene: Scene) -> None:
@@ -93,7 +109,7 @@ async def test_what_may_be_secret_is_not_kept(scene: Scene) -> None:
         scene.bob, inline=(("i", document(allow("s3:GetObject", Condition=condition))),)
     )
     request_id = await scene.refuse(scene.bob, {"referer": "https://example.com/?sid=hush"})
-    lines = scene.explain.of_request(None, request_id).lines
+    lines = (await scene.explain.of_request(None, request_id)).lines
     assert any("aws:referer" in line and "(not shown)" in line for line in lines)
     assert not any("hush" in line for line in lines)
     assert b"hush" not in b"".join(path.read_bytes() for path in scene.folder.iterdir())

@@ -62,7 +62,7 @@ async def test_pages_of_versions_join_without_gap(house: House, max_keys: str) -
     """The null version, newer ones and markers, newest first, whatever the page size."""
     bucket = await house.make_bucket()
     await house.put(bucket, "k")
-    await house.bucket_config.set_versioning(bucket, is_enabled=True)
+    await house.bucket_config.set_versioning(house.ann, bucket, is_enabled=True)
     bucket = house.bucket()
     second = await house.put(bucket, "k")
     marker = await house.store.versions.delete(
@@ -124,6 +124,6 @@ async def test_each_version_has_its_own_owner(house: House) -> None:
     await house.store.versions.change(bucket, b"k", None, give_to_bob, "s3:ObjectAcl:Put")
     assert await owners() == ["b" * 64, bucket.owner]
     assert await owners_of_objects() == ["b" * 64, bucket.owner]
-    await house.bucket_config.set_ownership(bucket, "BucketOwnerEnforced")
+    await house.bucket_config.set_ownership(house.ann, bucket, "BucketOwnerEnforced")
     assert await owners() == [bucket.owner] * 2
     assert await owners_of_objects() == [bucket.owner] * 2

@@ -26,7 +26,7 @@ async def test_tags_belong_to_a_version(house: House) -> None:
     bucket = await house.make_bucket()
     await house.put(bucket, "k")
     assert await house.object_config.tags(bucket, _target()) == ((), None)
-    await house.bucket_config.set_versioning(bucket, is_enabled=True)
+    await house.bucket_config.set_versioning(house.ann, bucket, is_enabled=True)
     bucket = house.bucket()
     newer = await house.put(bucket, "k")
     tags = (("a", "1"),)
@@ -67,7 +67,7 @@ async def test_attributes_are_those_that_were_stored(house: House) -> None:
 async def test_a_list_belongs_to_a_version(house: House) -> None:
     """Set on one version without touching the others, and shown with its owner."""
     bucket = await house.make_bucket(ownership="ObjectWriter")
-    await house.bucket_config.set_versioning(bucket, is_enabled=True)
+    await house.bucket_config.set_versioning(house.ann, bucket, is_enabled=True)
     bucket, service = house.bucket(), house.object_config
     first = await house.put(bucket, "k")
     await house.put(bucket, "k")
@@ -94,7 +94,7 @@ async def test_lists_sleep_while_ownership_is_enforced(house: House) -> None:
     await house.put(bucket, "k")
     asked = RequestedAcl(grants=(RequestedGrant("id", "b" * 64, Permission.READ),))
     await service.set_acl(house.ann, bucket, _target(), asked)
-    await house.bucket_config.set_ownership(bucket, "BucketOwnerEnforced")
+    await house.bucket_config.set_ownership(house.ann, bucket, "BucketOwnerEnforced")
     with pytest.raises(AccessControlListNotSupported):
         await service.set_acl(house.ann, house.bucket(), _target(), asked)
     await service.set_acl(
@@ -102,7 +102,7 @@ async def test_lists_sleep_while_ownership_is_enforced(house: House) -> None:
     )
     _, grants, _ = await service.acl(house.bucket(), _target())
     assert [grant.permission for grant in grants] == ["FULL_CONTROL"]
-    await house.bucket_config.set_ownership(bucket, "ObjectWriter")
+    await house.bucket_config.set_ownership(house.ann, bucket, "ObjectWriter")
     _, grants, _ = await service.acl(house.bucket(), _target())
     assert [grant.permission for grant in grants] == ["READ"]
 

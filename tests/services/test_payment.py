@@ -16,7 +16,7 @@ SAYS_SO = {"x-amz-request-payer": "requester"}
 async def test_people_of_the_buckets_tenant_never_pay(house: House) -> None:
     """Their account is the owner's."""
     bucket = await house.make_bucket()
-    await house.bucket_config.set_payer(bucket, "Requester")
+    await house.bucket_config.set_payer(house.ann, bucket, "Requester")
     for actor in (house.ann, house.bob):
         require_payer(actor, house.bucket(), {})
         assert not is_charged(actor, house.bucket())
@@ -29,7 +29,7 @@ async def test_a_foreign_requester_has_to_say_that_it_pays(house: House) -> None
     bucket = await house.make_bucket()
     require_payer(foreign, bucket, {})
     assert not is_charged(foreign, bucket)
-    await house.bucket_config.set_payer(bucket, "Requester")
+    await house.bucket_config.set_payer(house.ann, bucket, "Requester")
     bucket = house.bucket()
     require_payer(foreign, bucket, SAYS_SO)
     assert is_charged(foreign, bucket)

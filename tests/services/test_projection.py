@@ -1,5 +1,7 @@
 """The projection equals the control database; a proof says where not, and a rebuild makes it so."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,10 +24,10 @@ from storage_server.engine.records import (
     PrincipalRecord,
     TenantRecord,
 )
-from storage_server.services.control import Changes
+from storage_server.services.control import Changes, ForeignControlDb
 from storage_server.services.projection import ProjectionHoldsMore
 from tests.crash.revokes import ACME, GROUP, KEY, POLICY, ROLE, USER, WIDE, prepare
-from tests.services.controlled import BY, Controlled, controlled
+from tests.services.controlled import BY, Controlled, controlled, database_path
 
 
 def user_of(identity: Identity) -> PrincipalRecord:
@@ -170,6 +172,15 @@ async def test_a_difference_is_found_and_a_rebuild_mends_it(tmp_path: Path, name
         assert one.identity.find_group_now("AGPAX") is None
 
 
+async def test_a_rebuild_of_what_is_right_moves_no_epoch(tmp_path: Path) -> None:
+    """Nothing is written over itself, so nobody has to read anything anew."""
+    async with controlled(tmp_path) as one:
+        await prepare(one)
+        before = one.identity.epochs_now(ACME)
+        assert (await one.projection.rebuild()).dropped_count == 0
+        assert one.identity.epochs_now(ACME) == before
+
+
 async def test_a_rebuild_never_drops_a_user_or_a_tenant(tmp_path: Path) -> None:
     """They own data: it refuses, and changes nothing."""
     async with controlled(tmp_path) as one:
@@ -204,6 +215,48 @@ async def test_a_rebuild_fills_an_empty_projection(tmp_path: Path) -> None:
         late = CredentialRecord(KEY, PrincipalId(USER), b"", 1, 1)
         await one.identity.project(Projected(credentials=(late,)))
         assert one.identity.find_credential_now(KEY) is None
+
+
+async def test_another_installations_database_is_refused_until_it_is_taken_over(
+    tmp_path: Path,
+) -> None:
+    """Neither read nor written by mistake: what it says is about other people."""
+    async with controlled(tmp_path / "one") as here:
+        tenant_id = await here.make_tenant()
+        own = here.identity.installation_now()
+        assert own
+    async with controlled(tmp_path / "two") as there:
+        for name in ("other", "another", "third"):
+            await there.make_tenant(name)
+        assert there.identity.installation_now() not in {"", own}
+    theirs = f"sqlite:///{database_path(tmp_path / 'two')}"
+    async with controlled(tmp_path / "one", url=theirs) as mixed:
+        for asked in (
+            mixed.control.replay(),
+            mixed.projection.verify(),
+            mixed.make_user(tenant_id),
+            mixed.control.stamp(lambda _session: None),
+        ):
+            with pytest.raises(ForeignControlDb, match="projection rebuild"):
+                await asked
+        assert mixed.identity.find_tenant_by_name_now("other") is None
+        with pytest.raises(ProjectionHoldsMore, match="acme"):
+            await mixed.projection.rebuild()
+        assert mixed.identity.installation_now() == own
+
+
+async def test_a_rebuild_takes_another_database_over_knowingly(tmp_path: Path) -> None:
+    """When it knows everybody whom the projection knows."""
+    async with controlled(tmp_path) as here:
+        await here.make_tenant()
+        with closing(sqlite3.connect(here.database_path)) as database, database:
+            database.execute("UPDATE installation SET id = 'another'")
+        with pytest.raises(ForeignControlDb):
+            await here.control.replay()
+        await here.projection.rebuild()
+        assert here.identity.installation_now() == "another"
+        assert (await here.projection.verify()).differences == ()
+        await here.make_tenant("next")
 
 
 async def test_many_values_are_compared_and_made_anew(tmp_path: Path) -> None:

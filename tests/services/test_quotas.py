@@ -12,7 +12,7 @@ from storage_server.control_db import limits
 from storage_server.core.ids import CanonicalId, TenantId
 from storage_server.engine.records import TENANT_SCOPE, BucketRecord, Scope, user_scope
 from storage_server.s3.iam_errors import LimitExceeded, NoSuchEntity, ValidationError
-from storage_server.services.account_limits import Kind, Limit
+from storage_server.services.account_views import Kind, Limit
 from storage_server.services.control import Changes
 from tests.services.accounts_house import BY, AccountsHouse, open_accounts
 

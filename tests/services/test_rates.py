@@ -91,7 +91,7 @@ def test_counters_stay_apart_however_many_there_are(names: list[bytes]) -> None:
 
 def test_all_limits_of_a_request_hold(memory: memoryview, clock: ManualClock) -> None:
     """The tightest one decides."""
-    limits = Rates(RateMap(memory, 0, clock), clock)
+    limits = Rates(RateMap(memory, 0, clock))
     asked = [Rate(b"tenant", 100), Rate(b"key", 3)]
     assert [limits.admit(asked) for _ in range(5)] == [True, True, True, False, False]
 
@@ -100,7 +100,7 @@ def test_a_modest_key_gets_its_share_beside_a_greedy_one(
     memory: memoryview, clock: ManualClock
 ) -> None:
     """A second after it first asks, a key that floods the limit does not shut it out any more."""
-    limits = Rates(RateMap(memory, 0, clock), clock)
+    limits = Rates(RateMap(memory, 0, clock))
     asked = [Rate(b"tenant", 100)]
     refused = 0
     for n in range(3000):
@@ -112,9 +112,44 @@ def test_a_modest_key_gets_its_share_beside_a_greedy_one(
     assert refused == 0
 
 
+@pytest.mark.parametrize("workers", [2, 5])
+def test_a_share_is_one_of_all_that_ask_on_all_workers(
+    memory: memoryview, clock: ManualClock, workers: int
+) -> None:
+    """A key on one worker does not starve beside a flood on the others, nor the flood itself."""
+    each = [Rates(RateMap(memory, n, clock)) for n in range(workers)]
+    asked = [Rate(b"tenant", 100)]
+    refused, passed = 0, 0
+    for n in range(3000):
+        passed += each[1 + n % (workers - 1)].admit(asked, b"greedy")
+        if n % 200 == 100:  # five a second
+            is_admitted = each[0].admit(asked, b"modest")
+            refused += n > 1200 and not is_admitted
+        clock.advance(us=1000)
+    assert refused == 0
+    assert passed >= 3 * 80
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 50, 200, 1000])
+def test_sharers_are_counted_over_all_workers(
+    memory: memoryview, clock: ManualClock, count: int
+) -> None:
+    """Each once, on however many workers it comes; who stays away is forgotten."""
+    maps = [RateMap(memory, n, clock) for n in range(4)]
+    for n in range(count):
+        for one in (maps[n % 4], maps[n % 3]):
+            one.meet(b"tenant", b"AKIA%d" % n)
+    clock.advance(us=50_000)
+    met = maps[3].meet(b"tenant", b"AKIA0")
+    assert abs(met - count) <= count // 7
+    assert maps[0].meet(b"another", b"AKIA0") == 1
+    clock.advance(us=2_000_000)
+    assert maps[3].meet(b"tenant", b"AKIA0") == 1
+
+
 def test_bytes_wait_until_there_is_room(memory: memoryview, clock: ManualClock) -> None:
     """A transfer gets its rate, in pieces that fit."""
-    limits = Rates(RateMap(memory, 0, clock), clock)
+    limits = Rates(RateMap(memory, 0, clock))
     asked = [Rate(b"bytes", 1_000_000)]
     piece = piece_bytes(asked, 1 << 20)
     assert piece == 50_000

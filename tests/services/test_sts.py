@@ -1,5 +1,6 @@
 """Sessions: given out as trust policies say, never wider or longer than what asked for them."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from storage_server.s3.iam_errors import (
 from storage_server.s3.messages import sts as messages
 from storage_server.s3.messages.iam import Tag
 from storage_server.services.actor import Actor
+from storage_server.services.audit_events import by_request
 from tests.services.accounts_house import BY
 from tests.services.sts_house import ALL, StsHouse, document, open_sts, trust
 
@@ -185,6 +187,27 @@ async def test_the_system_tenant_acts_elsewhere_by_its_roles(sts: StsHouse) -> N
     assert acting.tenant == sts.house.tenant
 
 
+async def test_whoever_comes_in_from_another_tenant_is_in_the_audit(sts: StsHouse) -> None:
+    """In that of the tenant that was entered, with who it was and what the session is called."""
+    acme = await other_tenant(sts)
+    eve = sts.actor((await sts.user("eve", ASSUME, tenant_id=acme)).access_key_id)
+    ana = sts.actor((await sts.user("ana", ASSUME)).access_key_id)
+    await sts.house.accounts.tenants.set(BY, "default", sharing=True)
+    role = await sts.role("r", trust("*"))
+    await sts.assume(ana, role)
+    entered = await sts.assume(eve, role)
+    audit = sts.house.accounts.audit
+    (note,) = await audit.list(sts.house.here, action="sts:AssumeRole")
+    assert await audit.list(acme, action="sts:AssumeRole") == ()
+    assert eve.principal is not None
+    assert note.principal_id == eve.principal.principal_id
+    assert note.principal_arn.endswith(":user/eve")
+    assert note.entity == role
+    detail = json.loads(note.detail)
+    assert detail["sessionAccessKeyId"] == entered.access_key_id
+    assert entered.secret_access_key not in note.detail
+
+
 # --- How long ------------------------------------------------------------------------------------
 
 
@@ -240,9 +263,17 @@ async def test_no_session_outlives_the_key_that_asked_for_it(sts: StsHouse) -> N
     role = await sts.role("r", trust({"AWS": sts.arn("user", "ana")}))
     own = await sts.sts.get_session_token(ana, messages.GetSessionToken())
     for given in (await sts.assume(ana, role), own.credentials):
-        session = sts.session(given).session
-        assert session is not None
-        assert session.expires_us == soon
+        acting = sts.session(given)
+        assert acting.session is not None
+        assert acting.session.expires_us == soon
+        assert by_request(acting).ends_us == soon
+    chained = sts.session(await sts.assume(sts.session(own.credentials), role))
+    assert by_request(chained).ends_us == soon
+    lasting = sts.actor((await sts.user("eve")).access_key_id)
+    endless = sts.session(
+        (await sts.sts.get_session_token(lasting, messages.GetSessionToken())).credentials
+    )
+    assert by_request(endless).ends_us == 0
 
 
 # --- How much: S33 -------------------------------------------------------------------------------
@@ -508,3 +539,20 @@ async def test_a_directory_is_not_configured(sts: StsHouse) -> None:
     wanted = messages.AssumeRoleWithLdapIdentity(ldap_username="ana", ldap_password="x")
     with pytest.raises(IDPCommunicationError):
         await sts.sts.assume_role_with_ldap_identity(wanted)
+
+
+async def test_no_session_lasts_longer_than_the_installation_allows(sts: StsHouse) -> None:
+    """From the next request on, whatever the role allows; sessions there are go on."""
+    ana = sts.actor((await sts.user("ana")).access_key_id)
+    role = await sts.role("r", trust({"AWS": sts.arn("user", "ana")}), session_max_s=7200)
+    before = await sts.assume(ana, role, duration_seconds=7200)
+    await sts.house.accounts.settings.set(BY, "session_seconds_max", "1800")
+    now = sts.house.clock.now_us()
+    own = await sts.sts.get_session_token(ana, messages.GetSessionToken())
+    for given in (await sts.assume(ana, role), own.credentials):
+        session = sts.session(given).session
+        assert session is not None
+        assert session.expires_us == now + 1800 * 1_000_000
+    with pytest.raises(ValidationError):
+        await sts.assume(ana, role, duration_seconds=1801)
+    sts.session(before)

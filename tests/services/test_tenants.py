@@ -1,5 +1,6 @@
 """Tenants: served, suspended, and removed with all that they have."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from storage_server.s3.iam_errors import (
     UnmodifiableEntity,
     ValidationError,
 )
-from storage_server.services.account_limits import Kind, Limit
-from storage_server.services.account_views import Ownership, State
+from storage_server.s3.policy.shipped import arn_of
+from storage_server.services.account_views import Kind, Limit, Ownership, State
+from storage_server.services.tenant_removal import TenantRemoval
 from tests.services.accounts_house import BY, DENY, AccountsHouse, open_accounts
 
 
@@ -65,7 +67,7 @@ async def test_a_tenant_is_made_with_its_root(house: AccountsHouse) -> None:
     assert (root.kind, root.canonical_id) == (PrincipalKind.ROOT, tenant.canonical_id)
     assert not root.is_root
     assert (known.account_id, known.sharing) == (tenant.account_id, False)
-    assert known.default_public_access_block == 15
+    assert (known.default_public_access_block, known.default_object_ownership) == (None, None)
     with pytest.raises(EntityAlreadyExists):
         await house.accounts.tenants.create(BY, "ACME")
     with pytest.raises(ValidationError):
@@ -188,6 +190,59 @@ async def test_a_lock_that_comes_late_stops_a_deletion(house: AccountsHouse) -> 
     while await tenants.run_deletions():
         pass
     assert house.store.identity.find_tenant_now(known.tenant_id) is None
+
+
+async def test_nothing_is_deleted_before_every_version_was_looked_at(
+    house: AccountsHouse,
+) -> None:
+    """A lock behind what is looked at while somebody waits stops the deletion at its beginning."""
+    known = record(house)
+    removal = TenantRemoval(house.store, house.clock, pages_asked_max=1)
+    one = await house.bucket("one", known.canonical_id, known, locks=True)
+    two = await house.bucket("two", known.canonical_id, known, locks=True)
+    await put(house, one, "free")
+    await put(house, two, "key", Lock("COMPLIANCE", house.clock.now_us() + 1))
+    await removal.refuse_locked(known.tenant_id)
+    for _ in range(4):  # whatever other slices come between
+        with contextlib.suppress(DeleteConflict):
+            assert not await removal.empty(known)
+    progress = await removal.progress(known.tenant_id, "acme")
+    assert (progress.buckets_left, progress.versions_left) == (2, 2)
+    assert "'key' in the bucket two" in progress.blocked_by
+    house.clock.time_us += 2
+    while not await removal.empty(known):
+        pass
+    assert (await removal.progress(known.tenant_id, "acme")).blocked_by == ""
+    assert house.store.buckets.find_now("one") is None
+
+
+async def test_a_tenants_access_block_is_set_by_its_id(house: AccountsHouse) -> None:
+    """Whoever asks for it means the tenant, whatever that is called by now."""
+    known, tenants = record(house), house.accounts.tenants
+    await tenants.rename(BY, "acme", "umbrella")
+    await tenants.create(BY, "acme")
+    await tenants.set_public_access_block(BY, known.tenant_id, 5)
+    assert (await tenants.get("umbrella")).public_access_block == 5
+    assert (await tenants.get("acme")).public_access_block == 0
+    with pytest.raises(ValidationError):
+        await tenants.set_public_access_block(BY, known.tenant_id, 16)
+
+
+async def test_the_global_administrators_policy_is_for_their_tenant(house: AccountsHouse) -> None:
+    """Elsewhere it would look like what it is not; the sentence says what to attach."""
+    accounts, known = house.accounts, record(house)
+    here, arn = known.tenant_id, arn_of("global-admin")
+    await accounts.users.create(BY, here, "ana")
+    with pytest.raises(ValidationError, match="Attach tenant-admin"):
+        await accounts.users.attach_policy(BY, here, "ana", arn)
+    with pytest.raises(ValidationError):
+        await accounts.users.create(BY, here, "bob", role="global-admin")
+    with pytest.raises(ValidationError):
+        await accounts.tenants.attach_policy(BY, "acme", arn)
+    system = accounts.tenants.require_id("system")
+    await accounts.users.create(BY, system, "eve", role="global-admin")
+    await accounts.users.detach_policy(BY, system, "eve", arn)
+    await accounts.users.attach_policy(BY, system, "eve", arn)
 
 
 async def test_limits_hold_when_they_are_set(house: AccountsHouse) -> None:

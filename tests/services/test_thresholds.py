@@ -11,7 +11,7 @@ import pytest_asyncio
 from storage_server.core.ids import PrincipalId, RequestId
 from storage_server.engine.records import BodyFacts, NewObject, Writer
 from storage_server.services.account_control import AccountControl
-from storage_server.services.account_limits import Limit
+from storage_server.services.account_views import Limit
 from storage_server.services.thresholds import LEFT, REACHED, Thresholds
 from tests.services.accounts_house import BY, AccountsHouse, open_accounts
 

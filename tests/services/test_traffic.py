@@ -12,8 +12,9 @@ from storage_server.core.ids import CanonicalId, PrincipalId, TenantId
 from storage_server.engine.records import PrincipalRecord, TenantRecord
 from storage_server.s3.errors import SlowDown
 from storage_server.services.actor import ANONYMOUS, Actor, Session
+from storage_server.services.options import TrafficOptions
 from storage_server.services.rates import REGION_BYTES, RateMap, Rates, opened_map
-from storage_server.services.traffic import Traffic, TrafficOptions, site
+from storage_server.services.traffic import Traffic, site
 from tests.fakes.manual_clock import ManualClock
 
 PEER = "192.0.2.1"
@@ -26,7 +27,7 @@ class Road:
         """Set limits of the installation."""
         self.clock = ManualClock()
         counters = RateMap(memoryview(bytearray(REGION_BYTES)), 0, self.clock)
-        rates = Rates(counters, self.clock)
+        rates = Rates(counters)
         self.traffic = Traffic(rates, TrafficOptions(**options), self.pause)
 
     async def pause(self, seconds: float) -> None:

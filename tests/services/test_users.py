@@ -184,6 +184,7 @@ async def test_a_service_account_hangs_on_its_parent(house: AccountsHouse) -> No
     record = house.principal(robot.user_id)
     assert record is not None
     assert (record.parent_id, record.owns_as) == (ana.user_id, OwnsAs.PARENT)
+    assert (robot.parent, robot.parent_id, ana.parent) == ("ana", ana.user_id, "")
     with pytest.raises(ValidationError):
         await accounts.users.create_service_account(BY, house.here, "robot", "below")
     with pytest.raises(ValidationError):
