@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from storage_server.console_api.options import ConsoleOptions
-from storage_server.control_db.engines import parse_url as parse_database_url
+from storage_server.control_db.urls import kind_of
 from storage_server.core import limits
 from storage_server.outbound.options import OutboundOptions
 from storage_server.s3_api.options import Network, S3Options
-from storage_server.services.bootstrap import BootstrapOptions
-from storage_server.services.traffic import TrafficOptions
+from storage_server.services.options import BootstrapOptions, TrafficOptions
 
 ENVIRONMENT_PREFIX: Final = "HOLDFAST_"
 CONFIG_VARIABLE: Final = "HOLDFAST_CONFIG"
@@ -281,7 +280,7 @@ def parse_control_db_url(text: str) -> str:
     url = text.strip()
     if url:
         try:
-            parse_database_url(url)
+            kind_of(url)
         except ValueError:
             wanted = "sqlite:///<absolute file> or postgresql://<user>:<password>@<host>/<database>"
             raise ValueError(wanted) from None

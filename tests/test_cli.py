@@ -59,6 +59,14 @@ def test_errors_are_one_sentence_and_an_exit_code(
     assert done.stdout == ""
 
 
+def test_help_lists_the_settings_where_they_are_what_matters() -> None:
+    """Elsewhere a command's own flags are what is read; every setting is taken all the same."""
+    assert "--tls-certificate" in run("serve", "--help").stdout
+    told = run("key", "create", "--help").stdout
+    assert "--tls-certificate" not in told
+    assert "--data-dir" in told
+
+
 def test_config_show_masks_secrets_and_names_origins() -> None:
     """The listing can be pasted into a report."""
     environment = {
@@ -96,6 +104,16 @@ def test_doctor_checks_and_gives_remedies(tmp_path: Path) -> None:
     done = run("doctor", *settings, "--console-listen", f"{HOST}:0")
     assert done.returncode == 1
     assert "chmod 600" in done.stdout
+
+
+def test_doctor_knows_where_the_running_server_listens(server: Server) -> None:
+    """A port of other settings is not taken for the server's."""
+    elsewhere = ReservedPort(shared=False).number
+    settings = ("--console-listen", f"{HOST}:{elsewhere}")
+    findings = json.loads(server.command("doctor", "--json", *settings).stdout)
+    levels = {finding["check"]: finding["level"] for finding in findings}
+    assert levels[f"port {server.port}"] == "ok"
+    assert levels[f"port {elsewhere}"] == "warn"
 
 
 def test_the_generated_root_credential_is_shown_at_the_first_start_only(tmp_path: Path) -> None:
@@ -254,13 +272,18 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     assert re.fullmatch("[0-9]{12}", acme["account_id"])
     do("tenant", "create", "acme", expect=73)
     here = ("--tenant", "acme")
+    for noun in ("user", "group", "role", "key", "provider"):
+        assert do(noun, "list", *here) == f"No {noun}s in tenant acme.\n"
+        assert told(noun, "list", *here) == []
     ana = told(
         *("user", "create", "ana", *here, "--role", "user", "--email", "ana@example.org"),
         *("--tag", "team=blue"),
     )
     assert ana["arn"] == f"arn:aws:iam::{acme['account_id']}:user/ana"
     robot = told("user", "create", "robot", *here, "--parent", "ana")
-    assert robot["parent_id"] == ana["user_id"]
+    assert (robot["parent"], robot["parent_id"]) == ("ana", ana["user_id"])
+    assert "service account of ana" in do("user", "list", *here)
+    assert ana["user_id"] not in do("user", "show", "robot", *here)
     assert [user["name"] for user in told("user", "list", *here)] == ["ana", "robot"]
     do("user", "set", "ana", *here, "--display-name", "Ana")
     do("user", "unlock", "ana", *here)
@@ -338,8 +361,9 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     )
     assert not explained["allowed"]
 
-    do("user", "delete", "ana", *here, expect=1)
+    assert "Add --force to remove it with its keys" in do("user", "delete", "ana", *here, expect=1)
     do("user", "delete", "ana", "--force", *here)
+    do("user", "create", "eve", "--role", "global-admin", *here, expect=65)
     do("user", "show", "robot", *here, expect=66)
     assert told("projection", "verify")["differences"] == []
     do("projection", "rebuild")
@@ -349,6 +373,9 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     do("tenant", "rename", "acme", "umbrella")
     do("tenant", "delete", "umbrella", expect=64)
     assert told("tenant", "delete", "umbrella", "--yes")["buckets_left"] == 0
+    if not is_running:
+        said = do("tenant", "deletion", "umbrella", "--watch", expect=1)
+        assert "while the server is stopped" in said
 
 
 KEY_SET = (
@@ -434,10 +461,18 @@ def test_a_tenants_buckets_are_shared_limited_and_deleted(
     why = typing.do("explain", "--request-id", request_id)
     assert "s3:GetObject on arn:aws:s3:::anas/k" in why
     assert "denied" in why
-    told("grant", "add", "anas", "--user", "bob", "--access", "read", *here)
+    sharing = ("grant", "add", "anas", "--user", "bob", "--access", "read", *here)
+    assert "in the past" in typing.do(*sharing, "--expires", "2001-01-01", expect=65)
+    assert "No grants of the bucket anas." in typing.do("grant", "list", "anas")
+    told(*sharing)
     assert bob.call("GET", "/anas/k").body == b"body"
     assert bob.call("PUT", "/anas/k", body=b"x").status == 403
-    assert [grant["access"] for grant in told("grant", "list", "anas")] == ["read"]
+    (grant,) = told("grant", "list", "anas")
+    assert (grant["access"], grant["name"], grant["tenant"]) == ("read", "bob", "acme")
+    assert grant["grantee"].startswith("AIDA")
+    listed = typing.do("grant", "list", "anas")
+    assert "bob" in listed
+    assert grant["grantee"] not in listed
     told("grant", "remove", "anas", "--user", "bob", *here)
     assert bob.call("GET", "/anas/k").status == 403
     told("quota", "set", *here, "--bytes", "5")
@@ -450,8 +485,10 @@ def test_a_tenants_buckets_are_shared_limited_and_deleted(
     assert ana.call("GET", "/anas/k").status == 200
     assert told("tenant", "delete", "acme", "--yes")["versions_left"] == 2
     assert ana.call("GET", "/anas/k").status == 403
-    while "acme" in {tenant["name"] for tenant in told("tenant", "list")}:
-        assert server.status_of("/-/healthz") == 200
+    watched = typing.do("tenant", "deletion", "acme", "--watch").splitlines()
+    assert watched[0].startswith("acme: 1 buckets, 2 versions")
+    assert watched[-1] == "acme: deleted"
+    assert "acme" not in {tenant["name"] for tenant in told("tenant", "list")}
     typing.do("tenant", "deletion", "acme", expect=66)
 
 

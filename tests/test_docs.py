@@ -16,6 +16,8 @@ import s3fs
 
 from storage_server import config
 from storage_server.processes.errors import EXIT_USAGE
+from storage_server.s3 import operations
+from storage_server.s3_api.handlers import TABLE
 from tests.clients.commands import find_program
 from tests.fakes.oidc_issuer import OidcIssuer
 from tests.servers import REGION, Server, fresh_name
@@ -47,6 +49,14 @@ def test_settings_that_are_named_exist(path: Path) -> None:
     known |= {f"{row.variable}_FILE" for row in config.SETTINGS if row.is_secret}
     named = set(re.findall(r"HOLDFAST_[A-Z0-9_]+[A-Z0-9]", path.read_text()))
     assert {name for name in named if not name.startswith(config.TEST_VARIABLES)} <= known
+
+
+def test_what_is_not_there_is_listed_whole() -> None:
+    """An operation without a handler is named where users look for it, and no other one."""
+    text = (ROOT / "docs" / "compatibility.md").read_text()
+    missing = text[text.index("## Not there") : text.index("## Different")]
+    named = set(re.findall(r"`([A-Z][A-Za-z]+)`", missing)) & operations.BY_NAME.keys()
+    assert named == operations.BY_NAME.keys() - TABLE.keys()
 
 
 def commands() -> list[tuple[str, ...]]:

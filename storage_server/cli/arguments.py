@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from storage_server import config
+from storage_server.cli.words import WORDS
 from storage_server.processes.errors import EXIT_USAGE
 
 Run = Callable[[argparse.Namespace], int]
 _PREFIX = "setting_"
+# Whose help lists every setting; that of the others would be nothing else.
+_ABOUT_SETTINGS = frozenset({"serve", "s3", "console", "jobs", "doctor", "show"})
+_ALWAYS_LISTED = frozenset({"data_dir"})
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,10 +25,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
-def add_noun(commands: Any, name: str, text: str) -> Any:
+def add_noun(commands: Any, name: str) -> Any:
     """Add a word that commands follow, and return the place for them."""
+    text = WORDS[name].text
     noun = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     return noun.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def add_word(
+    commands: Any, name: str, run: Run, *, has_json: bool = False
+) -> argparse.ArgumentParser:
+    """Add a word that is a command by itself, and return its parser."""
+    return add_command(commands, name, WORDS[name].text, run, has_json=has_json)
 
 
 def add_command(
@@ -37,7 +49,7 @@ def add_command(
     parser.set_defaults(run=run)
     if has_json:
         parser.add_argument("--json", action="store_true", help="print JSON")
-    _add_settings(parser)
+    _add_settings(parser, lists_all=name in _ABOUT_SETTINGS)
     return parser
 
 
@@ -55,13 +67,16 @@ def settings_of(given: argparse.Namespace) -> config.Settings:
     return config.load(flags, os.environ, given.config)
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("settings (also HOLDFAST_* and TOML: CONFIGURATION.md)")
+def _add_settings(parser: argparse.ArgumentParser, *, lists_all: bool) -> None:
+    note = "also HOLDFAST_* and TOML" if lists_all else "all of them are taken"
+    group = parser.add_argument_group(f"settings ({note}: CONFIGURATION.md)")
     group.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with settings")
     for row in config.SETTINGS:
         group.add_argument(
             row.flag,
             dest=_PREFIX + row.name + ("_file" if row.is_secret else ""),
             metavar="FILE" if row.is_secret else row.type.upper(),
-            help=row.text.replace("%", "%%"),
+            help=row.text.replace("%", "%%")
+            if lists_all or row.name in _ALWAYS_LISTED
+            else argparse.SUPPRESS,
         )

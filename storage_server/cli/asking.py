@@ -10,11 +10,14 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from storage_server.cli.arguments import Run, add_command, settings_of
+from storage_server.cli.loading import load
 from storage_server.cli.output import print_json, print_line, warn
-from storage_server.processes.admin import Command
-from storage_server.processes.commands import do_command
+from storage_server.processes import admin_socket
+from storage_server.processes.admin_socket import Command, Done, Refused
+from storage_server.processes.datafolder import Layout, is_role_taken
 from storage_server.processes.errors import EXIT_USAGE, StartError
-from storage_server.services.founding import DEFAULT_TENANT
+from storage_server.processes.requests.members import Delete
+from storage_server.services.built_in_tenants import DEFAULT_TENANT
 
 Wanted = TypeVar("Wanted", bound=msgspec.Struct)
 Told = TypeVar("Told", bound=msgspec.Struct)
@@ -35,8 +38,23 @@ class Paged(Protocol[T_co]):
 
 
 def ask(given: argparse.Namespace, command: Command[Wanted, Told], wanted: Wanted) -> Told:
-    """Have a command done on the data folder that the settings name."""
-    return do_command(settings_of(given).options, command, wanted)
+    """Have the running instance do a command, or do it on the stopped folder.
+
+    Raises:
+        StartError: The folder can't be opened, or the instance does not answer.
+        Refused: The command was not done.
+    """
+    options = settings_of(given).options
+    layout = Layout(options.folder.data_dir)
+    if is_role_taken(layout, "jobs"):
+        return admin_socket.ask(layout.admin_socket, command, wanted)
+    told: Told = load("processes.commands").do_alone(options, command, wanted)
+    return told
+
+
+def is_running(given: argparse.Namespace) -> bool:
+    """Tell whether there is a process that does commands on this data folder."""
+    return is_role_taken(Layout(settings_of(given).options.folder.data_dir), "jobs")
 
 
 def ask_all(page_from: Callable[[str], Paged[T]]) -> list[T]:
@@ -49,6 +67,21 @@ def ask_all(page_from: Callable[[str], Paged[T]]) -> list[T]:
         if not page.marker:
             return found
         marker = page.marker
+
+
+def ask_to_delete(given: argparse.Namespace, command: Command[Delete, Done], without: str) -> None:
+    """Have something of a tenant removed; ``without`` is what ``--force`` removes with it.
+
+    Raises:
+        Refused: It was not removed. If that was for what hangs on it, the flag is named.
+    """
+    try:
+        ask(given, command, Delete(given.tenant, given.name, given.force))
+    except Refused as refused:
+        if given.force or refused.code != "DeleteConflict":
+            raise
+        sentence = f"{refused.sentence.rstrip('.')}. Add --force to remove it {without}."
+        raise Refused(sentence, refused.code) from None
 
 
 def say_done(given: argparse.Namespace, sentence: str, **facts: Any) -> int:

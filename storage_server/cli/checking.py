@@ -1,19 +1,15 @@
-"""Commands that look at the machine, the folder, the version and the settings."""
+"""Commands that look at the machine and the folder."""
 
 import argparse
 import dataclasses
-import platform
-import ssl
-import sys
 from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 
-import storage_server
-from storage_server import config
-from storage_server.cli.arguments import add_command, add_noun, settings_of
-from storage_server.cli.output import print_json, print_line, print_table
+from storage_server.cli.arguments import add_word, settings_of
+from storage_server.cli.output import print_json, print_line
+from storage_server.cli.tables import print_table
 from storage_server.engine.findings import Finding
 from storage_server.processes import doctor
 from storage_server.processes.commands import check_folder
@@ -26,26 +22,15 @@ _STYLES: Final = {
 
 
 def add(commands: Any) -> None:
-    """Add ``doctor``, ``fsck``, ``version`` and ``config``."""
-    add_command(
-        commands, "doctor", "check the machine and the installation", _doctor, has_json=True
-    )
-    checking = add_command(
-        commands, "fsck", "prove that metadata and blobs agree", _fsck, has_json=True
-    )
+    """Add ``doctor`` and ``fsck``."""
+    add_word(commands, "doctor", _doctor, has_json=True)
+    checking = add_word(commands, "fsck", _fsck, has_json=True)
     checking.add_argument(
         "--repair", action="store_true", help="mend what can be mended; the server must be stopped"
     )
     checking.add_argument(
         "--deep", action="store_true", help="verify every byte, not only headers and lengths"
     )
-    add_command(commands, "version", "print the version", _version, has_json=True)
-    kinds = add_noun(commands, "config", "show or document the settings")
-    add_command(
-        kinds, "show", "print each setting and where it came from", _show_config, has_json=True
-    )
-    rendering = kinds.add_parser("render", help="print CONFIGURATION.md", allow_abbrev=False)
-    rendering.set_defaults(run=_render_config)
 
 
 def _doctor(given: argparse.Namespace) -> int:
@@ -82,35 +67,3 @@ def _fsck(given: argparse.Namespace) -> int:
     else:
         print_line(summary.text)
     return int(not summary.is_clean)
-
-
-def _version(given: argparse.Namespace) -> int:
-    facts = {
-        "holdfast": storage_server.__version__,
-        "python": platform.python_version(),
-        "openssl": ssl.OPENSSL_VERSION,
-    }
-    if given.json:
-        print_json(facts)
-    else:
-        print_line(f"holdfast {facts['holdfast']} (Python {facts['python']}, {facts['openssl']})")
-    return 0
-
-
-def _show_config(given: argparse.Namespace) -> int:
-    settings = settings_of(given)
-    if given.json:
-        print_json(
-            {name: {"value": value, "from": origin} for name, value, origin in settings.shown()}
-        )
-    else:
-        print_table(
-            ("setting", "value", "from"),
-            [(name, value, Text(origin, style="dim")) for name, value, origin in settings.shown()],
-        )
-    return 0
-
-
-def _render_config(_given: argparse.Namespace) -> int:
-    sys.stdout.write(config.render())
-    return 0

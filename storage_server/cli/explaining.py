@@ -3,19 +3,17 @@
 import argparse
 from typing import Any
 
-from storage_server.cli.arguments import add_command
+from storage_server.cli.arguments import add_word
 from storage_server.cli.asking import ask, parse_pairs
 from storage_server.cli.output import day_and_time, print_json, print_line
-from storage_server.processes.administration import explaining
 from storage_server.processes.errors import EXIT_USAGE, StartError
-from storage_server.services.founding import DEFAULT_TENANT
+from storage_server.processes.requests import explaining
+from storage_server.services.built_in_tenants import DEFAULT_TENANT
 
 
 def add(commands: Any) -> None:
     """Add the command that answers why."""
-    parser = add_command(
-        commands, "explain", "say why something is allowed or denied", _explain, has_json=True
-    )
+    parser = add_word(commands, "explain", _explain, has_json=True)
     parser.add_argument(
         "--tenant",
         metavar="NAME",

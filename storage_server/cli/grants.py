@@ -5,8 +5,9 @@ from typing import Any, cast
 
 from storage_server.cli.arguments import add_command, add_noun
 from storage_server.cli.asking import add_in_tenant, ask, parse_day, say_done
-from storage_server.cli.output import day_and_time, print_json, print_table
-from storage_server.processes.administration import grants
+from storage_server.cli.output import day_and_time, print_json
+from storage_server.cli.tables import print_list
+from storage_server.processes.requests import grants
 from storage_server.s3.policy.bucket_grants import Access
 
 _GRANTEES = ("user", "group")
@@ -14,7 +15,7 @@ _GRANTEES = ("user", "group")
 
 def add(commands: Any) -> None:
     """Add the commands about bucket grants."""
-    kinds = add_noun(commands, "grant", "share buckets with users, groups and tenants")
+    kinds = add_noun(commands, "grant")
     listing = add_command(kinds, "list", "list the grants of a bucket", _list, has_json=True)
     listing.add_argument("bucket", metavar="BUCKET", help="the bucket")
     adding = add_in_tenant(kinds, "add", "share a bucket, in place of an earlier grant", _add)
@@ -50,18 +51,20 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(
-            ("kind", "grantee", "access", "until", "made"),
+        print_list(
+            ("kind", "grantee", "tenant", "access", "until", "made"),
             [
                 (
                     one.kind,
-                    one.grantee,
+                    one.name or one.grantee,
+                    one.tenant,
                     one.access.value,
                     day_and_time(one.expires_us),
                     day_and_time(one.created_us),
                 )
                 for one in found
             ],
+            f"No grants of the bucket {given.bucket}.",
         )
     return 0
 

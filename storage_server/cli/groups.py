@@ -1,7 +1,7 @@
 """``holdfast group``: groups and who is in them."""
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from storage_server.cli.arguments import add_noun
 from storage_server.cli.asking import (
@@ -10,17 +10,21 @@ from storage_server.cli.asking import (
     add_switches,
     ask,
     ask_all,
+    ask_to_delete,
     say_done,
 )
-from storage_server.cli.output import day_and_time, print_facts, print_json, print_table
+from storage_server.cli.output import day_and_time, print_facts, print_json
+from storage_server.cli.tables import print_list
 from storage_server.cli.users import print_users
-from storage_server.processes.administration import groups, members
+from storage_server.processes.requests import groups, members
 from storage_server.services.account_views import Group
+
+_FORCED: Final = "with its memberships and policies"
 
 
 def add(commands: Any) -> None:
     """Add the commands about groups."""
-    kinds = add_noun(commands, "group", "make and manage groups")
+    kinds = add_noun(commands, "group")
     create = add_named(kinds, "create", "make an empty group", _create)
     create.add_argument("--path", default="/", help="a path for its ARN (default: /)")
     listing = add_in_tenant(kinds, "list", "list the groups", _list)
@@ -36,7 +40,7 @@ def add(commands: Any) -> None:
         parser.add_argument("users", nargs="+", metavar="USER", help="the users' names")
     add_named(kinds, "members", "list the users in a group", _members)
     add_named(kinds, "delete", "remove a group for good", _delete).add_argument(
-        "--force", action="store_true", help="with its memberships and policies"
+        "--force", action="store_true", help=_FORCED
     )
 
 
@@ -63,9 +67,10 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(
+        print_list(
             ("name", "id", "state", "made"),
             [(one.name, one.group_id, _state(one), day_and_time(one.created_us)) for one in found],
+            f"No groups in tenant {given.tenant}.",
         )
     return 0
 
@@ -99,12 +104,12 @@ def _members(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_users(found)
+        print_users(found, f"No users in the group {given.name}.")
     return 0
 
 
 def _delete(given: argparse.Namespace) -> int:
-    ask(given, groups.DELETE, members.Delete(given.tenant, given.name, given.force))
+    ask_to_delete(given, groups.DELETE, _FORCED)
     return say_done(given, f"{given.name}: deleted", name=given.name, state="deleted")
 
 

@@ -14,21 +14,16 @@ from storage_server.cli.asking import (
     read_document,
     say_done,
 )
-from storage_server.cli.output import (
-    day_and_time,
-    print_facts,
-    print_json,
-    print_line,
-    print_table,
-)
-from storage_server.processes.administration import keys
+from storage_server.cli.output import day_and_time, print_facts, print_json, print_line
+from storage_server.cli.tables import print_list
 from storage_server.processes.errors import EXIT_USAGE, StartError
+from storage_server.processes.requests import keys
 from storage_server.services.account_views import AccessKey
 
 
 def add(commands: Any) -> None:
     """Add the commands about keys."""
-    kinds = add_noun(commands, "key", "make and manage access keys")
+    kinds = add_noun(commands, "key")
     create = add_in_tenant(kinds, "create", "make an access key", _create)
     whose = create.add_mutually_exclusive_group(required=True)
     whose.add_argument("--user", metavar="NAME", help="whose key it is")
@@ -108,7 +103,7 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
         return 0
-    print_table(
+    print_list(
         ("access key id", "user", "made", "state", "last used"),
         [
             (
@@ -120,6 +115,7 @@ def _list(given: argparse.Namespace) -> int:
             )
             for key in found
         ],
+        f"No keys in tenant {given.tenant}.",
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""What commands print: text and tables for people, JSON for programs, sentences on failure."""
+"""What commands print: text for people, JSON for programs, sentences on failure."""
 
 import json
 import sys
@@ -7,32 +7,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 
 def print_line(text: str) -> None:
     """Print a line of a command's answer."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # whoever watches a long command through a pipe sees each line as it comes
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document on one line."""
     builtins = msgspec.to_builtins(value)
-    sys.stdout.write(json.dumps(builtins, ensure_ascii=False) + "\n")
-
-
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Print rows in columns, on lines as long as they need to be when nobody watches."""
-    table = Table(*heads, box=None, pad_edge=False, show_header=any(heads))
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    shown = Console(highlight=False)
-    if not shown.is_terminal:
-        # A script cuts columns; what is folded for a width of 80 it would read as two rows.
-        shown = Console(highlight=False, width=max(80, shown.measure(table).maximum))
-    shown.print(table)
+    print_line(json.dumps(builtins, ensure_ascii=False))
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -12,15 +12,10 @@ from storage_server.cli.asking import (
     read_document,
     say_done,
 )
-from storage_server.cli.output import (
-    day_and_time,
-    print_facts,
-    print_json,
-    print_line,
-    print_table,
-)
-from storage_server.processes.administration import members, policies
+from storage_server.cli.output import day_and_time, print_facts, print_json, print_line
+from storage_server.cli.tables import print_list, print_table
 from storage_server.processes.errors import EXIT_USAGE, StartError
+from storage_server.processes.requests import members, policies
 from storage_server.services.account_views import ManagedPolicy
 
 _HOLDERS = ("user", "group", "role")
@@ -28,7 +23,7 @@ _HOLDERS = ("user", "group", "role")
 
 def add(commands: Any) -> None:
     """Add the commands about policies."""
-    kinds = add_noun(commands, "policy", "make policies and give them to users, groups and roles")
+    kinds = add_noun(commands, "policy")
     create = add_named(kinds, "create", "make a managed policy", _create)
     create.add_argument("document", metavar="FILE", help="the policy in JSON; - reads it")
     create.add_argument("--path", default="/", help="a path for its ARN (default: /)")
@@ -116,9 +111,10 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(
+        print_list(
             ("name", "version", "attached", "ARN"),
             [(one.name, one.default_version, str(one.attachments_count), one.arn) for one in found],
+            f"No policies in tenant {given.tenant}.",
         )
     return 0
 
@@ -181,7 +177,11 @@ def _holders(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(("kind", "name", "id"), [(one.kind, one.name, one.id) for one in found])
+        print_list(
+            ("kind", "name", "id"),
+            [(one.kind, one.name, one.id) for one in found],
+            f"Nobody has the policy {given.name}.",
+        )
     return 0
 
 
@@ -201,12 +201,13 @@ def _held(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(
+        print_list(
             ("policy", "ARN"),
             [
                 *((one.name, one.arn) for one in found.attached),
                 *((one, "(embedded)") for one in found.inline),
             ],
+            f"No policies of {kind} {name}.",
         )
     return 0
 

@@ -1,4 +1,4 @@
-"""The program: its parser, put together from the nouns, and how it ends."""
+"""The program: its parser, put together for the word that was typed, and how it ends."""
 
 import os
 import sys
@@ -6,45 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from storage_server import config
-from storage_server.cli import (
-    auditing,
-    checking,
-    explaining,
-    grants,
-    groups,
-    keys,
-    policies,
-    projecting,
-    providers,
-    quotas,
-    roles,
-    serving,
-    sessions,
-    tenants,
-    users,
-)
 from storage_server.cli.arguments import Parser
+from storage_server.cli.loading import load
 from storage_server.cli.output import fail
-from storage_server.processes.admin import Refused
+from storage_server.cli.words import WORDS
+from storage_server.processes.admin_socket import Refused
 from storage_server.processes.errors import EXIT_CONFIG, EXIT_FAILED, StartError
-
-_NOUNS: Final = (
-    serving,
-    tenants,
-    users,
-    groups,
-    roles,
-    policies,
-    keys,
-    quotas,
-    grants,
-    providers,
-    sessions,
-    explaining,
-    auditing,
-    projecting,
-    checking,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What people can cause ends as one sentence on standard error, never as a traceback.
     """
-    given = _parser().parse_args(arguments)
+    texts = sys.argv[1:] if arguments is None else list(arguments)
+    given = _parser(texts[0] if texts else "").parse_args(texts)
     try:
         return int(given.run(given))
     except config.ConfigError as error:
@@ -82,12 +50,17 @@ _EXITS: Final = {
 """So that a script can tell "it is there already" and "there is none" from other refusals."""
 
 
-def _parser() -> Parser:
+def _parser(word: str) -> Parser:
+    """Return the parser; of words other than the one that was typed it knows only the help."""
     parser = Parser(
         prog="holdfast", description="S3-compatible object storage.", allow_abbrev=False
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for noun in _NOUNS:
-        noun.add(commands)
+    typed = WORDS[word].module if word in WORDS else ""
+    for name, (text, module) in WORDS.items():
+        if module != typed:
+            commands.add_parser(name, help=text)
+    if typed:
+        load(f"cli.{typed}").add(commands)
     parser.set_defaults(main=main)  # what a child of ``serve`` runs
     return parser

@@ -6,14 +6,12 @@ from typing import Any
 from storage_server.cli.arguments import add_command, add_noun
 from storage_server.cli.asking import ask, say_done
 from storage_server.cli.output import print_json, print_line
-from storage_server.processes.administration import projecting
+from storage_server.processes.requests import projecting
 
 
 def add(commands: Any) -> None:
     """Add the commands about the projection."""
-    kinds = add_noun(
-        commands, "projection", "prove or make anew what the data path knows of accounts"
-    )
+    kinds = add_noun(commands, "projection")
     add_command(kinds, "verify", "compare it with the control database", _verify, has_json=True)
     add_command(kinds, "rebuild", "make it equal the control database", _rebuild, has_json=True)
 

@@ -13,14 +13,15 @@ from storage_server.cli.asking import (
     read_document,
     say_done,
 )
-from storage_server.cli.output import day_and_time, print_facts, print_json, print_table
-from storage_server.processes.administration import members, providers
-from storage_server.services.identity_providers import Provider
+from storage_server.cli.output import day_and_time, print_facts, print_json
+from storage_server.cli.tables import print_list
+from storage_server.processes.requests import members, providers
+from storage_server.services.account_views import Provider
 
 
 def add(commands: Any) -> None:
     """Add the commands about providers of web identities."""
-    kinds = add_noun(commands, "provider", "trust OpenID Connect providers of web identities")
+    kinds = add_noun(commands, "provider")
     create = add_named(kinds, "create", "trust a provider", _create, what="url")
     create.add_argument(
         "--client-id",
@@ -88,9 +89,10 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(
+        print_list(
             ("URL", "client ids", "state"),
             [(one.url, ", ".join(one.audiences), _state(one)) for one in found],
+            f"No providers in tenant {given.tenant}.",
         )
     return 0
 

@@ -6,10 +6,11 @@ from typing import Any, Final
 from storage_server import config
 from storage_server.cli.arguments import add_noun
 from storage_server.cli.asking import add_in_tenant, ask
-from storage_server.cli.output import print_json, print_table
-from storage_server.processes.administration import quotas
+from storage_server.cli.output import print_json
+from storage_server.cli.tables import print_table
 from storage_server.processes.errors import EXIT_USAGE, StartError
-from storage_server.services.account_limits import Kind, Limit, Quota
+from storage_server.processes.requests import quotas
+from storage_server.services.account_views import Kind, Limit, Quota
 
 _FLAGS: Final = {
     "bytes": ("SIZE", "stored, every version and staged part"),
@@ -28,7 +29,7 @@ _NONE: Final = "none"
 
 def add(commands: Any) -> None:
     """Add the commands about limits."""
-    kinds = add_noun(commands, "quota", "limit tenants, users and buckets")
+    kinds = add_noun(commands, "quota")
     setting = add_in_tenant(kinds, "set", "set limits; those not named stay", _set)
     _add_subject(setting)
     for name, (metavar, text) in _FLAGS.items():

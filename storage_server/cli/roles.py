@@ -1,7 +1,7 @@
 """``holdfast role``: assumable roles."""
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from storage_server.cli.arguments import add_noun
 from storage_server.cli.asking import (
@@ -10,18 +10,22 @@ from storage_server.cli.asking import (
     add_switches,
     ask,
     ask_all,
+    ask_to_delete,
     parse_pairs,
     read_document,
     say_done,
 )
-from storage_server.cli.output import day_and_time, print_facts, print_json, print_table
-from storage_server.processes.administration import members, roles
+from storage_server.cli.output import day_and_time, print_facts, print_json
+from storage_server.cli.tables import print_list
+from storage_server.processes.requests import members, roles
 from storage_server.services.account_views import Role
+
+_FORCED: Final = "with its policies"
 
 
 def add(commands: Any) -> None:
     """Add the commands about roles."""
-    kinds = add_noun(commands, "role", "make and manage roles that can be assumed")
+    kinds = add_noun(commands, "role")
     create = add_named(kinds, "create", "make a role", _create)
     create.add_argument(
         "--trust", required=True, metavar="FILE", help="its trust policy: who may assume it; - too"
@@ -47,7 +51,7 @@ def add(commands: Any) -> None:
     boundary.add_argument("policy", metavar="POLICY", help="name or ARN; none lifts it")
     add_named(kinds, "end-sessions", "make all sessions of a role fail", _end_sessions)
     add_named(kinds, "delete", "remove a role for good", _delete).add_argument(
-        "--force", action="store_true", help="with its policies"
+        "--force", action="store_true", help=_FORCED
     )
 
 
@@ -75,9 +79,10 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(
+        print_list(
             ("name", "id", "ARN", "state"),
             [(one.name, one.role_id, one.arn, _state(one)) for one in found],
+            f"No roles in tenant {given.tenant}.",
         )
     return 0
 
@@ -119,7 +124,7 @@ def _end_sessions(given: argparse.Namespace) -> int:
 
 
 def _delete(given: argparse.Namespace) -> int:
-    ask(given, roles.DELETE, members.Delete(given.tenant, given.name, given.force))
+    ask_to_delete(given, roles.DELETE, _FORCED)
     return say_done(given, f"{given.name}: deleted", name=given.name, state="deleted")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import storage_server
-from storage_server.cli.arguments import add_command, settings_of
+from storage_server.cli.arguments import add_word, settings_of
 from storage_server.cli.output import print_line, say
 from storage_server.processes.commands import migrate, run_role
 from storage_server.processes.lifeline import hold_signals
@@ -16,19 +16,15 @@ from storage_server.processes.logs import LogWriter, start_logging
 from storage_server.processes.serve import Welcome, serve
 from storage_server.services.founding import ShownOnce
 
-_ROLES: Final = {
-    "s3": "run one S3 worker alone",
-    "console": "run the console alone",
-    "jobs": "run the background process alone",
-}
+_ROLES: Final = ("s3", "console", "jobs")
 
 
 def add(commands: Any) -> None:
     """Add ``serve``, the roles and ``migrate``."""
-    add_command(commands, "serve", "run the whole server on one data folder", _serve)
-    for role, text in _ROLES.items():
-        add_command(commands, role, text, _run_role).set_defaults(role=role)
-    add_command(commands, "migrate", "bring the control database up to date", _migrate)
+    add_word(commands, "serve", _serve)
+    for role in _ROLES:
+        add_word(commands, role, _run_role).set_defaults(role=role)
+    add_word(commands, "migrate", _migrate)
 
 
 def _serve(given: argparse.Namespace) -> int:

@@ -5,12 +5,12 @@ from typing import Any
 
 from storage_server.cli.arguments import add_command, add_noun
 from storage_server.cli.asking import ask, say_done
-from storage_server.processes.administration import sessions
+from storage_server.processes.requests import sessions
 
 
 def add(commands: Any) -> None:
     """Add the commands about sessions."""
-    kinds = add_noun(commands, "session", "end a session before its time")
+    kinds = add_noun(commands, "session")
     ending = add_command(
         kinds, "end", "end one session, and those that came from it", _end, has_json=True
     )

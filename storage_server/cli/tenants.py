@@ -1,23 +1,28 @@
 """``holdfast tenant``: tenants."""
 
 import argparse
-from typing import Any
+import time
+from typing import Any, Final
 
 from storage_server.cli.arguments import add_command, add_noun
-from storage_server.cli.asking import ask, ask_all, say_done
-from storage_server.cli.output import day_and_time, print_facts, print_json, print_table
-from storage_server.processes.administration import tenants
-from storage_server.processes.errors import EXIT_USAGE, StartError
-from storage_server.services.account_views import Ownership, State, Tenant
-from storage_server.services.tenant_removal import Deletion
+from storage_server.cli.asking import ask, ask_all, is_running, say_done
+from storage_server.cli.output import day_and_time, print_facts, print_json, print_line
+from storage_server.cli.tables import print_list
+from storage_server.processes.admin_socket import Refused
+from storage_server.processes.errors import EXIT_FAILED, EXIT_USAGE, StartError
+from storage_server.processes.requests import tenants
+from storage_server.services.account_views import Default, Deletion, Ownership, State, Tenant
 
+_WATCH_S: Final = 0.5
+_INHERITED: Final = "installation"
 _ON_OFF = {"on": True, "off": False}
+_AS_SET: Final = "as the installation's setting"
 _FLAGS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
 def add(commands: Any) -> None:
     """Add the commands about tenants."""
-    kinds = add_noun(commands, "tenant", "make and manage tenants")
+    kinds = add_noun(commands, "tenant")
     create = _named(kinds, "create", "make a tenant", _create)
     create.add_argument(
         "--sharing", choices=tuple(_ON_OFF), default="off", help="may share with other tenants"
@@ -37,7 +42,7 @@ def add(commands: Any) -> None:
     change.add_argument("--sharing", choices=tuple(_ON_OFF), help="may share with other tenants")
     change.add_argument(
         "--object-ownership",
-        choices=[one.value for one in Ownership],
+        choices=[*(one.value for one in Ownership), _INHERITED],
         help="what new buckets start with",
     )
     for flag, text in (
@@ -47,10 +52,16 @@ def add(commands: Any) -> None:
         change.add_argument(
             flag, metavar="FLAGS", help=f"{text}: all, none, or some of {','.join(_FLAGS)}"
         )
-    _named(kinds, "delete", "close a tenant and delete all that it has", _delete).add_argument(
+    change.epilog = f"{_INHERITED!r} leaves what new buckets start with to holdfast setting."
+    delete = _named(kinds, "delete", "close a tenant and delete all that it has", _delete)
+    delete.add_argument(
         "--yes", action="store_true", help="really: its buckets and their contents are lost"
     )
-    _named(kinds, "deletion", "show how far the deletion of a tenant is", _deletion)
+    shown = _named(kinds, "deletion", "show how far the deletion of a tenant is", _deletion)
+    for parser in (delete, shown):
+        parser.add_argument(
+            "--watch", action="store_true", help="show each step, and return when nothing is left"
+        )
 
 
 def _named(kinds: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
@@ -73,7 +84,7 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_table(
+        print_list(
             ("name", "account", "state", "sharing", "made"),
             [
                 (
@@ -85,6 +96,7 @@ def _list(given: argparse.Namespace) -> int:
                 )
                 for one in found
             ],
+            "No tenants.",
         )
     return 0
 
@@ -100,14 +112,19 @@ def _set_state(given: argparse.Namespace) -> int:
 
 
 def _set(given: argparse.Namespace) -> int:
+    asked = {
+        Default.PUBLIC_ACCESS_BLOCK: given.default_public_access_block,
+        Default.OBJECT_OWNERSHIP: given.object_ownership,
+    }
+    inherits = tuple(name for name, text in asked.items() if text == _INHERITED)
+    blocks, ownership = (None if text == _INHERITED else text for text in asked.values())
     wanted = tenants.Change(
         given.name,
         sharing=None if given.sharing is None else _ON_OFF[given.sharing],
         public_access_block=_flags(given.public_access_block),
-        default_public_access_block=_flags(given.default_public_access_block),
-        default_object_ownership=(
-            None if given.object_ownership is None else Ownership(given.object_ownership)
-        ),
+        default_public_access_block=_flags(blocks),
+        default_object_ownership=None if ownership is None else Ownership(ownership),
+        inherits=inherits,
     )
     return _print(given, ask(given, tenants.CHANGE, wanted))
 
@@ -118,11 +135,44 @@ def _delete(given: argparse.Namespace) -> int:
             f"All buckets of {given.name} and everything in them will be lost: add --yes.",
             EXIT_USAGE,
         )
-    return _print_deletion(given, ask(given, tenants.DELETE, tenants.Named(given.name)))
+    begun = ask(given, tenants.DELETE, tenants.Named(given.name))
+    return _watch(given, begun) if given.watch else _print_deletion(given, begun)
 
 
 def _deletion(given: argparse.Namespace) -> int:
-    return _print_deletion(given, ask(given, tenants.DELETION, tenants.Named(given.name)))
+    found = ask(given, tenants.DELETION, tenants.Named(given.name))
+    return _watch(given, found) if given.watch else _print_deletion(given, found)
+
+
+def _watch(given: argparse.Namespace, shown: Deletion) -> int:
+    """Show a deletion whenever it has come further, until the tenant is gone."""
+    if not is_running(given):
+        raise StartError(
+            "Nothing is deleted while the server is stopped: start it, then watch.", EXIT_FAILED
+        )
+    _print_step(given, shown)
+    while True:
+        time.sleep(_WATCH_S)
+        try:
+            now = ask(given, tenants.DELETION, tenants.Named(given.name))
+        except Refused as refused:
+            if refused.code != "NoSuchEntity":
+                raise
+            return say_done(given, f"{given.name}: deleted", tenant=given.name, state="deleted")
+        if now != shown:
+            _print_step(given, now)
+        shown = now
+
+
+def _print_step(given: argparse.Namespace, deletion: Deletion) -> None:
+    if given.json:
+        print_json(deletion)
+        return
+    left = (
+        f"{deletion.tenant}: {deletion.buckets_left} buckets, {deletion.versions_left} versions,"
+        f" {deletion.bytes_left} bytes left"
+    )
+    print_line("; ".join(filter(None, (left, deletion.blocked_by))))
 
 
 def _flags(text: str | None) -> int | None:
@@ -138,7 +188,9 @@ def _flags(text: str | None) -> int | None:
     return sum(1 << bit for bit, flag in enumerate(_FLAGS) if flag in named)
 
 
-def _flag_names(flags: int) -> str:
+def _flag_names(flags: int | None) -> str:
+    if flags is None:
+        return _AS_SET
     return ", ".join(flag for bit, flag in enumerate(_FLAGS) if flags >> bit & 1) or "none"
 
 
@@ -157,7 +209,7 @@ def _print(given: argparse.Namespace, tenant: Tenant) -> int:
             ("policies", ", ".join(tenant.policies)),
             ("public access block", _flag_names(tenant.public_access_block)),
             ("of new buckets", _flag_names(tenant.default_public_access_block)),
-            ("object ownership", tenant.default_object_ownership.value),
+            ("object ownership", tenant.default_object_ownership or _AS_SET),
             ("made", day_and_time(tenant.created_us)),
         )
     )

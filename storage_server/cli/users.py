@@ -1,7 +1,7 @@
 """``holdfast user``: users and service accounts."""
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from storage_server.cli.arguments import add_noun
 from storage_server.cli.asking import (
@@ -10,18 +10,22 @@ from storage_server.cli.asking import (
     add_switches,
     ask,
     ask_all,
+    ask_to_delete,
     given_secret,
     parse_pairs,
     say_done,
 )
-from storage_server.cli.output import day_and_time, print_facts, print_json, print_line, print_table
-from storage_server.processes.administration import members, users
+from storage_server.cli.output import day_and_time, print_facts, print_json, print_line
+from storage_server.cli.tables import print_list
+from storage_server.processes.requests import members, users
 from storage_server.services.account_views import OwnerKind, User
+
+_FORCED: Final = "with its keys, policies and service accounts"
 
 
 def add(commands: Any) -> None:
     """Add the commands about users."""
-    kinds = add_noun(commands, "user", "make and manage users and service accounts")
+    kinds = add_noun(commands, "user")
     create = add_named(kinds, "create", "make a user", _create)
     create.add_argument(
         "--role", default="", help="a shipped policy: tenant-admin, user, read-only, guest"
@@ -57,7 +61,7 @@ def add(commands: Any) -> None:
     add_named(kinds, "unlock", "forget failed logins", _unlock)
     add_named(kinds, "end-sessions", "make all sessions of a user fail", _end_sessions)
     add_named(kinds, "delete", "remove a user for good", _delete).add_argument(
-        "--force", action="store_true", help="with its keys, policies and service accounts"
+        "--force", action="store_true", help=_FORCED
     )
 
 
@@ -89,7 +93,7 @@ def _list(given: argparse.Namespace) -> int:
     if given.json:
         print_json(found)
     else:
-        print_users(found)
+        print_users(found, f"No users in tenant {given.tenant}.")
     return 0
 
 
@@ -150,13 +154,13 @@ def _end_sessions(given: argparse.Namespace) -> int:
 
 
 def _delete(given: argparse.Namespace) -> int:
-    ask(given, users.DELETE, members.Delete(given.tenant, given.name, given.force))
+    ask_to_delete(given, users.DELETE, _FORCED)
     return say_done(given, f"{given.name}: deleted", name=given.name, state="deleted")
 
 
-def print_users(found: list[User]) -> None:
-    """Print users as a table."""
-    print_table(
+def print_users(found: list[User], nothing: str) -> None:
+    """Print users as a table, or that there are none."""
+    print_list(
         ("name", "id", "e-mail", "state", "made"),
         [
             (
@@ -164,11 +168,12 @@ def print_users(found: list[User]) -> None:
                 user.user_id,
                 user.email,
                 ("enabled" if user.enabled else "disabled")
-                + (", service account" if user.parent_id else ""),
+                + (f", service account of {user.parent}" if user.parent_id else ""),
                 day_and_time(user.created_us),
             )
             for user in found
         ],
+        nothing,
     )
 
 
@@ -185,7 +190,7 @@ def _print(given: argparse.Namespace, user: User) -> int:
             ("display name", user.display_name),
             ("e-mail", user.email),
             ("state", "enabled" if user.enabled else "disabled"),
-            ("parent", user.parent_id),
+            ("parent", user.parent),
             ("owns as", user.owns_as.value),
             ("boundary", user.boundary),
             ("tags", ", ".join(f"{key}={value}" for key, value in user.tags)),

@@ -67,7 +67,7 @@ class Runner:
                 _LOG.exception("job %s failed; trying again in %.0f s", work.name, delay_s)
             else:
                 failures = 0
-                delay_s = 0.0 if has_more else work.interval_s
+                delay_s = 0.0 if has_more else min(work.interval_s, self._options.interval_s_max)
             await self._wait(delay_s)
 
     def _retry_after(self, failures: int) -> float:

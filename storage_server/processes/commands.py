@@ -9,10 +9,13 @@ from storage_server.control_db.errors import SchemaMismatch, SqlGone
 from storage_server.core.clock import SystemClock
 from storage_server.engine import fsck
 from storage_server.engine.drivers.lmdb_writer import Faults
+from storage_server.jobs.options import RunnerOptions
 from storage_server.processes import wiring
-from storage_server.processes.admin import Command, Desk, Told, Wanted, ask, perform
+from storage_server.processes.admin import Desk, Row, perform
+from storage_server.processes.admin_socket import Command, Told, Wanted
+from storage_server.processes.administration.table import TABLE
 from storage_server.processes.console_server import serve_console
-from storage_server.processes.datafolder import DataFolder, Layout, is_role_taken
+from storage_server.processes.datafolder import DataFolder, Layout
 from storage_server.processes.errors import EXIT_CONFIG, StartError
 from storage_server.processes.jobs_server import serve_jobs
 from storage_server.processes.life import run_loop
@@ -31,10 +34,12 @@ def run_role(
     environment: Mapping[str, str],
     show_secret: Callable[[ShownOnce], None],
     faults: Faults | None = None,
+    pace: RunnerOptions | None = None,
 ) -> int:
     """Run one role, as the supervisor's child or alone, until it is told to end.
 
-    ``faults`` are for tests that break an S3 worker's disk.
+    ``faults`` are for tests that break an S3 worker's disk, ``pace`` for those that wait for
+    background work.
 
     Raises:
         StartError: Something keeps it from starting.
@@ -55,27 +60,25 @@ def run_role(
                 return run_loop(serve_s3(options, folder, state, writer, lifeline, faults))
             if role == "console":
                 return run_loop(serve_console(options, state, lifeline))
-            return run_loop(serve_jobs(options, folder, state, lifeline))
+            return run_loop(serve_jobs(options, folder, state, lifeline, pace or RunnerOptions()))
     finally:
         writer.close()
 
 
-def do_command(options: config.Options, command: Command[Wanted, Told], wanted: Wanted) -> Told:
-    """Have the running instance do a command, or open the stopped folder for it.
+def do_alone(options: config.Options, command: Command[Wanted, Told], wanted: Wanted) -> Told:
+    """Open the folder of an instance that is stopped, and do a command there.
 
     Raises:
-        StartError: The folder can't be opened, or the instance does not answer.
+        StartError: The folder can't be opened.
         Refused: The command was not done.
     """
-    layout = Layout(options.folder.data_dir)
-    if is_role_taken(layout, "jobs"):
-        return ask(layout.admin_socket, command, wanted)
 
     async def do() -> Told:
-        async with wiring.opened(options, layout, state, SystemClock()) as graph:
-            return await perform(Desk(graph.services, os.geteuid()), command, wanted)
+        row: Row[Wanted, Told] = TABLE[command.name]
+        async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
+            return await perform(Desk(graph.services, os.geteuid()), row, wanted)
 
-    with DataFolder.open(layout.root, create=False) as folder:
+    with DataFolder.open(options.folder.data_dir, create=False) as folder:
         state = InstanceState.open(folder.layout.state)
         return asyncio.run(do())
 

@@ -283,7 +283,8 @@ def _begin_format(layout: Layout, *, create: bool) -> None:
         )
     temporary = layout.root / f".format-{os.getpid()}"
     try:
-        with temporary.open("w", encoding="ascii") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
             file.write(f"{FORMAT_LINE} {FORMAT}\n")
             file.flush()
             os.fsync(file.fileno())

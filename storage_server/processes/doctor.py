@@ -29,11 +29,10 @@ from storage_server.processes.datafolder import (
     is_role_taken,
 )
 from storage_server.processes.errors import StartError
-from storage_server.processes.listening import hold_port, tls_context
+from storage_server.processes.listening import hold_port, is_listened_on, tls_context
 from storage_server.processes.state import InstanceState
-from storage_server.services.audit import AuditProof
+from storage_server.services.account_views import AuditProof, Verified
 from storage_server.services.control import ControlUnavailable
-from storage_server.services.projection import Verified
 
 FSYNC_TRIES: Final = 32
 FSYNC_SLOW_S: Final = 0.02  # a disk of its own answers in less; above it each write will be felt
@@ -295,9 +294,12 @@ def _compared(verified: Verified) -> Iterator[Finding]:
 
 
 def _proven(proof: AuditProof) -> Finding:
-    """Say whether every change of accounts is still in the audit."""
+    """Say whether everything that was written to the audit is still there."""
     if proof.broken_at is None:
-        return Finding(Level.OK, "audit", f"{proof.rows_count} rows, none changed or missing")
+        waiting = proof.buckets_waiting
+        more = f"; changes of {waiting} buckets wait to be written to it" if waiting else ""
+        sentence = f"{proof.rows_count} rows, none changed or missing{more}"
+        return Finding(Level.OK, "audit", sentence)
     return Finding(
         Level.FAIL,
         "audit",
@@ -373,8 +375,8 @@ def _tls(listen: config.ListenOptions) -> Iterator[Finding]:
 
 def _ports(listen: config.ListenOptions, *, is_running: bool) -> Iterator[Finding]:
     for setting, address in (("s3_listen", listen.s3), ("console_listen", listen.console)):
-        if is_running:
-            yield Finding(Level.OK, f"port {address.port}", "the server of this folder is running")
+        if is_running and address.port:
+            yield _port_of_running(address, setting)
             continue
         try:
             hold_port(address, setting).close()
@@ -382,6 +384,18 @@ def _ports(listen: config.ListenOptions, *, is_running: bool) -> Iterator[Findin
             yield Finding(Level.FAIL, f"port {address.port}", str(error), f"change {setting}")
         else:
             yield Finding(Level.OK, f"port {address.port}", "free")
+
+
+def _port_of_running(address: config.Address, setting: str) -> Finding:
+    name = f"port {address.port}"
+    if is_listened_on(address):
+        return Finding(Level.OK, name, "the server of this folder is running")
+    return Finding(
+        Level.WARN,
+        name,
+        "nobody listens there, but a server of this folder is running",
+        f"give doctor the settings of that server: {setting} is another one",
+    )
 
 
 def _nearest_folder(path: Path) -> Path:

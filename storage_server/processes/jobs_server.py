@@ -16,13 +16,17 @@ from storage_server.processes.state import InstanceState
 
 
 async def serve_jobs(
-    options: config.Options, folder: DataFolder, state: InstanceState, lifeline: Lifeline
+    options: config.Options,
+    folder: DataFolder,
+    state: InstanceState,
+    lifeline: Lifeline,
+    pace: RunnerOptions,
 ) -> int:
     """Run background work until told to end; return the exit code."""
     async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
         admin = AdminServer(folder.layout.admin_socket, graph.services, TABLE)
         await admin.start()
-        runner = Runner(wiring.slices(graph, state), RunnerOptions())
+        runner = Runner(wiring.slices(graph, state), pace)
         running = asyncio.create_task(runner.run())
         await Life(lifeline, state).live(lambda: None)
         await admin.close()

@@ -10,9 +10,10 @@ from storage_server.control_db.session import ControlDb
 from storage_server.core.errors import ApiError
 from storage_server.processes.errors import EXIT_CONFIG, StartError
 from storage_server.processes.wiring import Graph
-from storage_server.services.bootstrap import Bootstrap, BootstrapOptions
-from storage_server.services.control import ControlUnavailable
+from storage_server.services.bootstrap import Bootstrap
+from storage_server.services.control import ControlUnavailable, ForeignControlDb
 from storage_server.services.founding import Founding, RootKeyTaken, ShownOnce
+from storage_server.services.options import BootstrapOptions
 
 _LOG: Final = logging.getLogger("holdfast.root")
 
@@ -30,8 +31,8 @@ async def found_installation(
         The root credential when it was generated now.
 
     Raises:
-        StartError: The database can't be made or is of a newer program, or the access key id in
-            the settings belongs to somebody, or was deleted.
+        StartError: The database can't be made, is of a newer program or another installation's,
+            or the access key id in the settings belongs to somebody, or was deleted.
     """
     is_new = graph.store.identity.applied_now() == 0
     try:
@@ -48,6 +49,8 @@ async def found_installation(
         ) from None
     except SchemaMismatch as error:
         raise StartError(f"Can't use the control database: {error}.", EXIT_CONFIG) from error
+    except ForeignControlDb as error:
+        raise StartError(str(error), EXIT_CONFIG) from error
     except (SqlGone, ControlUnavailable) as error:
         if is_new:
             raise StartError(f"Can't make the control database: {error}.", EXIT_CONFIG) from error

@@ -114,7 +114,7 @@ def prepare(
         clock = SystemClock()
         async with wiring.opened(options, folder.layout, state, clock) as graph:
             try:
-                await graph.store.recovery.tidy()
+                await graph.store.recovery.sweep()
             except EngineError as error:
                 # Nothing is lost by serving: the background process tries again.
                 _LOG.error("recovery is unfinished: %r", error)
@@ -163,7 +163,7 @@ def _recover(options: config.Options, folder: DataFolder, state: InstanceState) 
     async def recover() -> None:
         async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
             if not state.is_read_only():
-                await graph.store.recovery.tidy()
+                await graph.store.recovery.sweep()
 
     try:
         asyncio.run(recover())

@@ -14,7 +14,7 @@ from storage_server.crypto.errors import CryptoError
 from storage_server.crypto.keyring import MasterSource
 from storage_server.engine.drivers import lmdb_readers
 from storage_server.engine.drivers.lmdb_writer import Faults
-from storage_server.engine.errors import EngineError
+from storage_server.engine.errors import EngineError, Stopped
 from storage_server.engine.options import StoreOptions
 from storage_server.engine.store import Store
 from storage_server.jobs.runner import Slice
@@ -26,7 +26,6 @@ from storage_server.processes.state import InstanceState
 from storage_server.s3_api.access_log import as_json, as_text
 from storage_server.s3_api.app import S3Server, build_server
 from storage_server.services.account_access import AccountAccessService
-from storage_server.services.account_control import AccountControl
 from storage_server.services.accounts import Accounts
 from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
@@ -118,7 +117,7 @@ async def opened(
 
 def _open_rates(counting: ExitStack, layout: Layout, clock: Clock) -> Rates:
     try:
-        return Rates(counting.enter_context(opened_map(layout.rates, clock)), clock)
+        return Rates(counting.enter_context(opened_map(layout.rates, clock)))
     except OSError as error:
         raise StartError(
             f"Can't count requests in {layout.rates}: {error.strerror}.", EXIT_CONFIG
@@ -184,6 +183,7 @@ def _services(
     sessions = SessionService(store.session_tokens, identity, clock)
     key_sets = KeySets(Fetcher(options.outbound), clock)
     trust = RoleTrust(identity, s3.region)
+    web_identities = WebIdentityService(identity, key_sets, clock)
     credentials = Credentials(identity, clock, authentication, sessions)
     return Services(
         accounts=accounts,
@@ -194,7 +194,7 @@ def _services(
             store, owners, authorizer, acls, region=s3.region, strict_region=s3.strict_region
         ),
         bucket_config=BucketConfigService(store, acls),
-        bucket_grants=BucketGrantService(store, AccountControl(control)),
+        bucket_grants=BucketGrantService(store),
         bucket_policy=BucketPolicyService(store, authorizer, principals),
         cors=CorsService(store),
         explain=ExplainService(authorizer, credentials, principals, denials, clock),
@@ -208,7 +208,7 @@ def _services(
         lookups=LookupGuard(clock, per_minute=s3.failed_lookups_per_minute),
         iam=IamService(identity, authorizer, control),
         providers=ProviderService(control, identity),
-        sts=StsService(identity, sessions, trust, WebIdentityService(identity, key_sets, clock)),
+        sts=StsService(identity, sessions, trust, web_identities, store.audit_outbox),
         traffic=traffic,
     )
 
@@ -236,7 +236,7 @@ def slices(graph: Graph, state: InstanceState) -> Sequence[Slice]:
     store, accounts = graph.store, graph.services.accounts
 
     def writing(work: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
-        return _unless(state.is_read_only, work)
+        return _while_writable(state, work)
 
     return (
         Slice("free what nobody refers to", 5.0, writing(store.freeing.run)),
@@ -244,6 +244,8 @@ def slices(graph: Graph, state: InstanceState) -> Sequence[Slice]:
         Slice("sweep after dead writers", 10.0, writing(_once(store.recovery.tidy))),
         Slice("compact segments", 30.0, writing(store.compaction.run)),
         Slice("replay projection", 5.0, writing(_controlled(_once(graph.control.replay)))),
+        Slice("tell the audit of buckets", 5.0, writing(_controlled(accounts.audit.feed.run))),
+        Slice("look for untold changes", 60.0, writing(_once(store.audit_outbox.look_round))),
         Slice("delete closed tenants", 10.0, writing(_controlled(accounts.tenants.run_deletions))),
         Slice("give on what the deleted owned", 600.0, writing(accounts.inheritance.tidy)),
         Slice("hold limits", 600.0, writing(_controlled(accounts.quotas.settle))),
@@ -254,13 +256,18 @@ def slices(graph: Graph, state: InstanceState) -> Sequence[Slice]:
     )
 
 
-def _unless(
-    is_pausing: Callable[[], bool], work: Callable[[], Awaitable[bool]]
+def _while_writable(
+    state: InstanceState, work: Callable[[], Awaitable[bool]]
 ) -> Callable[[], Awaitable[bool]]:
     """Return a slice that rests while writing is refused: it would fail again and again."""
 
     async def run() -> bool:
-        return False if is_pausing() else await work()
+        if state.is_read_only():
+            return False
+        try:
+            return await work()
+        except Stopped:  # the instance stops at this moment, and has said why
+            return False
 
     return run
 

@@ -1,6 +1,7 @@
 """The shape of the house: import contracts, settings that are read, documents that are true."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_nothing_hides_in_an_import(path: Path) -> None:
     ]
     assert hidden == []
     assert "TYPE_CHECKING" not in path.read_text()
+
+
+def test_one_module_imports_on_demand() -> None:
+    """The command line's: what else is needed is said at the top of a module."""
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if re.search(r"\b(importlib|__import__|runpy|pkgutil)\b", path.read_text())
+    }
+    assert found == {"cli/loading.py"}
 
 
 def test_only_config_and_the_command_line_read_the_environment() -> None:

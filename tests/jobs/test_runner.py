@@ -27,6 +27,24 @@ async def test_a_slice_with_more_to_do_runs_again_at_once() -> None:
     assert pauses[:4] == [0, 0, 60, 60]
 
 
+async def test_no_slice_rests_for_longer_than_it_may() -> None:
+    """Who watches a test's server does not wait for minutes."""
+    pauses: list[float] = []
+
+    async def work() -> bool:
+        return False
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            runner.stop()
+
+    slices = [Slice("rare", 600, work), Slice("often", 0.5, work)]
+    runner = Runner(slices, RunnerOptions(interval_s_max=2), pause)
+    await runner.run()
+    assert set(pauses) == {2, 0.5}
+
+
 async def test_failures_back_off_and_do_not_stop_others() -> None:
     """A job that always fails waits longer and longer; its neighbour keeps its interval."""
     pauses: list[float] = []

@@ -93,6 +93,26 @@ def test_doctor_finds_what_only_the_data_path_knows(server: Server, tmp_path: Pa
     assert "projection rebuild" in found["text"]
 
 
+def test_a_server_does_not_start_on_another_installations_database(
+    server: Server, tmp_path: Path
+) -> None:
+    """It says so instead of obeying it in part; with its own it starts again."""
+    server.start()
+    server.stop()
+    own = server.settings["CONTROL_DB_URL"]
+    other = Server(tmp_path / "other", CONTROL_DB_URL=f"sqlite:///{tmp_path}/others.db")
+    try:
+        other.start()
+    finally:
+        other.close()
+    server.settings["CONTROL_DB_URL"] = other.settings["CONTROL_DB_URL"]
+    assert "another installation's" in server.command("serve", expect=78).stderr
+    assert "another installation's" in accounts_of(server)["text"]
+    server.settings["CONTROL_DB_URL"] = own
+    server.start()
+    assert accounts_of(server)["level"] == "ok"
+
+
 def test_a_migration_makes_no_database(server: Server, tmp_path: Path) -> None:
     """It brings one up to date; where there is none, it says so."""
     assert "Can't migrate" in server.command("migrate", expect=78).stderr

@@ -25,6 +25,9 @@ def test_a_new_folder_is_private(tmp_path: Path) -> None:
         assert folder.layout.format.read_text() == "holdfast data folder, format 1\n"
         for path in (root, folder.layout.run, folder.layout.keys, folder.layout.objects):
             assert path.stat().st_mode & 0o777 == 0o700
+        files = [path for path in root.rglob("*") if path.is_file()]
+        assert folder.layout.format in files
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 
 def test_several_processes_share_a_folder_but_a_repair_is_alone(tmp_path: Path) -> None:

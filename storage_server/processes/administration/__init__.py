@@ -1,1 +1,1 @@
-"""What an administrator can have done: a module of commands for each noun."""
+"""What an administrator can have done: for each noun a module that does its ``requests``."""

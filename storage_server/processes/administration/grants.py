@@ -1,66 +1,39 @@
 """Commands about bucket grants: a bucket shared in one word, until a day."""
 
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from storage_server.core.clock import SystemClock
 from storage_server.engine.records import BucketRecord
-from storage_server.processes.admin import Command, Desk, Done
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.grants import (
+    ADD,
+    LIST,
+    REMOVE,
+    Add,
+    Grant,
+    Grants,
+    Kind,
+    Listing,
+    Remove,
+)
 from storage_server.s3.errors import NoSuchBucket
-from storage_server.s3.policy.bucket_grants import Access, BucketGrant, GranteeKind
-
-Kind = Literal["user", "group", "tenant"]
-
-
-class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The grants of a bucket, whosever it is."""
-
-    bucket: str
-
-
-class Add(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Share a bucket; ``tenant`` is where a user or group is found. Replaces an earlier grant."""
-
-    bucket: str
-    kind: Kind
-    name: str
-    tenant: str
-    access: Access
-    expires_us: int = 0
-
-
-class Remove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Share a bucket no longer with somebody: by name, or by the id that a listing shows."""
-
-    bucket: str
-    kind: Kind
-    name: str
-    tenant: str
-
-
-class Grant(msgspec.Struct, frozen=True):
-    """One grant; ``grantee`` is an id."""
-
-    kind: str
-    grantee: str
-    access: Access
-    expires_us: int
-    created_us: int
-
-
-class Grants(msgspec.Struct, frozen=True):
-    """All grants of a bucket."""
-
-    grants: tuple[Grant, ...]
+from storage_server.s3.policy.bucket_grants import BucketGrant, GranteeKind
 
 
 async def _list(desk: Desk, wanted: Listing) -> Grants:
-    found = desk.services.bucket_grants.list_grants(_bucket(desk, wanted.bucket))
+    grants = desk.services.bucket_grants
     return Grants(
         tuple(
-            Grant(one.kind.value, one.grantee, one.access, one.expires_us, one.created_us)
-            for one in found
+            Grant(
+                one.kind.value,
+                one.grantee,
+                *grants.name_of(one),
+                one.access,
+                one.expires_us,
+                one.created_us,
+            )
+            for one in grants.list_grants(_bucket(desk, wanted.bucket))
         )
     )
 
@@ -102,7 +75,8 @@ async def _grantee(desk: Desk, kind: Kind, name: str, tenant: str) -> str:
     return (await accounts.users.get(tenant_id, name)).user_id
 
 
-LIST: Final = Command("grant.list", Listing, Grants, _list)
-ADD: Final = Command("grant.add", Add, Done, _add)
-REMOVE: Final = Command("grant.remove", Remove, Done, _remove)
-COMMANDS: Final = (LIST, ADD, REMOVE)
+ROWS: Final = (
+    Row(LIST, _list),
+    Row(ADD, _add),
+    Row(REMOVE, _remove),
+)

@@ -2,46 +2,27 @@
 
 from typing import Final
 
-import msgspec
-
-from storage_server.processes.admin import Command, Desk, Done
-from storage_server.processes.administration.members import Delete, Listing, Named, SetEnabled
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.groups import (
+    ADD,
+    CHANGE,
+    CREATE,
+    DELETE,
+    LIST,
+    MEMBERS,
+    OF_USER,
+    REMOVE,
+    SET_ENABLED,
+    SHOW,
+    Change,
+    Create,
+    Member,
+    Members,
+)
+from storage_server.processes.requests.members import Delete, Listing, Named, SetEnabled
 from storage_server.services.account_pages import Page
 from storage_server.services.account_views import Group, User
-
-
-class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Make a group."""
-
-    tenant: str
-    name: str
-    path: str = "/"
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Change what is not None."""
-
-    tenant: str
-    name: str
-    new_name: str | None = None
-    new_path: str | None = None
-
-
-class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A user and a group."""
-
-    tenant: str
-    group: str
-    user: str
-
-
-class Members(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A page of a group's users."""
-
-    tenant: str
-    name: str
-    marker: str = ""
-    limit: int = 1000
 
 
 async def _create(desk: Desk, wanted: Create) -> Group:
@@ -113,25 +94,15 @@ async def _of_user(desk: Desk, wanted: Members) -> Page[Group]:
     )
 
 
-CREATE: Final = Command("group.create", Create, Group, _create)
-SHOW: Final = Command("group.show", Named, Group, _show)
-LIST: Final = Command("group.list", Listing, Page[Group], _list)
-CHANGE: Final = Command("group.change", Change, Group, _change)
-SET_ENABLED: Final = Command("group.set-enabled", SetEnabled, Done, _set_enabled)
-DELETE: Final = Command("group.delete", Delete, Done, _delete)
-ADD: Final = Command("group.add", Member, Done, _add)
-REMOVE: Final = Command("group.remove", Member, Done, _remove)
-MEMBERS: Final = Command("group.members", Members, Page[User], _members)
-OF_USER: Final = Command("group.of-user", Members, Page[Group], _of_user)
-COMMANDS: Final = (
-    CREATE,
-    SHOW,
-    LIST,
-    CHANGE,
-    SET_ENABLED,
-    DELETE,
-    ADD,
-    REMOVE,
-    MEMBERS,
-    OF_USER,
+ROWS: Final = (
+    Row(CREATE, _create),
+    Row(SHOW, _show),
+    Row(LIST, _list),
+    Row(CHANGE, _change),
+    Row(SET_ENABLED, _set_enabled),
+    Row(DELETE, _delete),
+    Row(ADD, _add),
+    Row(REMOVE, _remove),
+    Row(MEMBERS, _members),
+    Row(OF_USER, _of_user),
 )

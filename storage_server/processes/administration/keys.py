@@ -1,65 +1,27 @@
 """Commands about access keys, whose ids are unique in the whole installation."""
 
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from storage_server.core.ids import TenantId
-from storage_server.processes.admin import Command, Desk, Done
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.keys import (
+    CHANGE,
+    CREATE,
+    LIST,
+    SHOW,
+    Change,
+    Create,
+    Keyed,
+    Listed,
+    Listing,
+)
 from storage_server.s3.iam_errors import NoSuchEntity
 from storage_server.services.account_pages import Page
 from storage_server.services.account_views import AccessKey, NewAccessKey
 from storage_server.services.control import By
 
 _OWNERS_ROLE: Final = "user"
-
-
-class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Make a key; ``access_key_id`` and ``secret_key`` are empty when not given.
-
-    ``makes_user``: a user who does not exist is made, with the shipped policy ``user``.
-    ``is_root``: the key is of the tenant's root, and there is no user.
-    """
-
-    tenant: str
-    user: str
-    access_key_id: str = ""
-    secret_key: str = ""
-    description: str = ""
-    expires_us: int = 0
-    scope: str = ""
-    makes_user: bool = False
-    is_root: bool = False
-
-
-class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A page of a user's keys, or of the tenant's."""
-
-    tenant: str
-    user: str = ""
-    marker: str = ""
-    limit: int = 1000
-
-
-class Keyed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something about one key, whosever it is."""
-
-    access_key_id: str
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Change one key, whosever it is."""
-
-    access_key_id: str
-    change: Literal["disable", "enable", "delete"]
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """A page of keys, and whose tenant they are in."""
-
-    tenant: str
-    keys: tuple[AccessKey, ...]
-    marker: str = ""
 
 
 async def _create(desk: Desk, wanted: Create) -> NewAccessKey:
@@ -120,8 +82,9 @@ async def _ensure_user(desk: Desk, by: By, tenant_id: TenantId, wanted: Create) 
     return False
 
 
-CREATE: Final = Command("key.create", Create, NewAccessKey, _create)
-LIST: Final = Command("key.list", Listing, Listed, _list)
-SHOW: Final = Command("key.show", Keyed, AccessKey, _show)
-CHANGE: Final = Command("key.change", Change, Done, _change)
-COMMANDS: Final = (CREATE, LIST, SHOW, CHANGE)
+ROWS: Final = (
+    Row(CREATE, _create),
+    Row(LIST, _list),
+    Row(SHOW, _show),
+    Row(CHANGE, _change),
+)

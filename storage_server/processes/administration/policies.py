@@ -1,11 +1,38 @@
 """Commands about managed policies, and about who has which."""
 
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
-
-from storage_server.processes.admin import Command, Desk, Done
-from storage_server.processes.administration.members import Delete, HolderKind, Named
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.members import Delete, Named
+from storage_server.processes.requests.policies import (
+    ADD_VERSION,
+    ATTACH,
+    CREATE,
+    DELETE,
+    DELETE_INLINE,
+    DELETE_VERSION,
+    DETACH,
+    GET_INLINE,
+    HELD,
+    HOLDERS,
+    LIST,
+    PUT_INLINE,
+    SET_DEFAULT,
+    SHOW,
+    VERSIONS,
+    Attachment,
+    Create,
+    Document,
+    Held,
+    Inline,
+    Listing,
+    NewVersion,
+    Shown,
+    Version,
+    Versions,
+    Whose,
+)
 from storage_server.services.account_pages import Page
 from storage_server.services.account_views import (
     AttachedPolicy,
@@ -14,95 +41,6 @@ from storage_server.services.account_views import (
     PolicyVersion,
 )
 from storage_server.services.policy_holders import PolicyHolder
-
-
-class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Make a managed policy."""
-
-    tenant: str
-    name: str
-    document: str
-    path: str = "/"
-    description: str = ""
-
-
-class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A page of a tenant's policies and the shipped ones."""
-
-    tenant: str
-    scope: Literal["All", "AWS", "Local"] = "All"
-    marker: str = ""
-    limit: int = 1000
-
-
-class Version(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One version of a policy; empty: the one in force."""
-
-    tenant: str
-    name: str
-    version: str = ""
-
-
-class NewVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Add a version."""
-
-    tenant: str
-    name: str
-    document: str
-    set_as_default: bool = False
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """A policy with the document of one version."""
-
-    policy: ManagedPolicy
-    version: PolicyVersion
-
-
-class Versions(msgspec.Struct, frozen=True):
-    """The versions of a policy."""
-
-    versions: tuple[PolicyVersion, ...]
-
-
-class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A policy and whoever gets or loses it; of a ``tenant`` the name is the tenant's own."""
-
-    tenant: str
-    policy: str
-    kind: HolderKind
-    name: str
-
-
-class Whose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody's policies."""
-
-    tenant: str
-    kind: HolderKind
-    name: str
-
-
-class Held(msgspec.Struct, frozen=True):
-    """What somebody has: attached policies, and the names of embedded ones."""
-
-    attached: tuple[AttachedPolicy, ...]
-    inline: tuple[str, ...]
-
-
-class Inline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An embedded policy; the document only when it is to be put."""
-
-    tenant: str
-    kind: Literal["user", "group", "role"]
-    name: str
-    policy: str
-    document: str = ""
-
-
-class Document(msgspec.Struct, frozen=True):
-    """A policy document as it was given."""
-
-    document: str
 
 
 def _holder(desk: Desk, kind: str) -> PolicyHolder:
@@ -230,35 +168,20 @@ async def _delete_inline(desk: Desk, wanted: Inline) -> Done:
     return Done()
 
 
-CREATE: Final = Command("policy.create", Create, ManagedPolicy, _create)
-LIST: Final = Command("policy.list", Listing, Page[ManagedPolicy], _list)
-SHOW: Final = Command("policy.show", Version, Shown, _show)
-VERSIONS: Final = Command("policy.versions", Named, Versions, _versions)
-HOLDERS: Final = Command("policy.holders", Named, Page[Holder], _holders)
-ADD_VERSION: Final = Command("policy.add-version", NewVersion, PolicyVersion, _add_version)
-SET_DEFAULT: Final = Command("policy.set-default", Version, Done, _set_default)
-DELETE_VERSION: Final = Command("policy.delete-version", Version, Done, _delete_version)
-DELETE: Final = Command("policy.delete", Delete, Done, _delete)
-ATTACH: Final = Command("policy.attach", Attachment, Done, _attach)
-DETACH: Final = Command("policy.detach", Attachment, Done, _detach)
-HELD: Final = Command("policy.held", Whose, Held, _held)
-PUT_INLINE: Final = Command("policy.put-inline", Inline, Done, _put_inline)
-GET_INLINE: Final = Command("policy.get-inline", Inline, Document, _get_inline)
-DELETE_INLINE: Final = Command("policy.delete-inline", Inline, Done, _delete_inline)
-COMMANDS: Final = (
-    CREATE,
-    LIST,
-    SHOW,
-    VERSIONS,
-    HOLDERS,
-    ADD_VERSION,
-    SET_DEFAULT,
-    DELETE_VERSION,
-    DELETE,
-    ATTACH,
-    DETACH,
-    HELD,
-    PUT_INLINE,
-    GET_INLINE,
-    DELETE_INLINE,
+ROWS: Final = (
+    Row(CREATE, _create),
+    Row(LIST, _list),
+    Row(SHOW, _show),
+    Row(VERSIONS, _versions),
+    Row(HOLDERS, _holders),
+    Row(ADD_VERSION, _add_version),
+    Row(SET_DEFAULT, _set_default),
+    Row(DELETE_VERSION, _delete_version),
+    Row(DELETE, _delete),
+    Row(ATTACH, _attach),
+    Row(DETACH, _detach),
+    Row(HELD, _held),
+    Row(PUT_INLINE, _put_inline),
+    Row(GET_INLINE, _get_inline),
+    Row(DELETE_INLINE, _delete_inline),
 )

@@ -2,14 +2,9 @@
 
 from typing import Final
 
-import msgspec
-
-from storage_server.processes.admin import Command, Desk
-from storage_server.services.projection import Rebuilt, Verified
-
-
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to say."""
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.requests.projecting import REBUILD, VERIFY, Nothing
+from storage_server.services.account_views import Rebuilt, Verified
 
 
 async def _verify(desk: Desk, _wanted: Nothing) -> Verified:
@@ -20,6 +15,7 @@ async def _rebuild(desk: Desk, _wanted: Nothing) -> Rebuilt:
     return await desk.accounts.projection.rebuild()
 
 
-VERIFY: Final = Command("projection.verify", Nothing, Verified, _verify, timeout_s=600.0)
-REBUILD: Final = Command("projection.rebuild", Nothing, Rebuilt, _rebuild, timeout_s=600.0)
-COMMANDS: Final = (VERIFY, REBUILD)
+ROWS: Final = (
+    Row(VERIFY, _verify),
+    Row(REBUILD, _rebuild),
+)

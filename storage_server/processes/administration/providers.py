@@ -2,58 +2,24 @@
 
 from typing import Final
 
-import msgspec
-
 from storage_server.core.ids import TenantId
-from storage_server.processes.admin import Command, Desk, Done
-from storage_server.processes.administration.members import Named
-from storage_server.services.identity_providers import Provider
-
-
-class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Trust the issuer of this URL; ``jwks`` is a key set, ``templates`` name roles by claims."""
-
-    tenant: str
-    url: str
-    audiences: tuple[str, ...] = ()
-    jwks_url: str = ""
-    jwks: str = ""
-    algorithms: tuple[str, ...] = ()
-    templates: str = "[]"
-    thumbprints: tuple[str, ...] = ()
-    tags: tuple[tuple[str, str], ...] = ()
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Change what is not None."""
-
-    tenant: str
-    name: str
-    audiences: tuple[str, ...] | None = None
-    algorithms: tuple[str, ...] | None = None
-    templates: str | None = None
-    enabled: bool | None = None
-
-
-class SetKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a provider's keys are: here, at a URL, or (neither) where its discovery says."""
-
-    tenant: str
-    name: str
-    jwks_url: str = ""
-    jwks: str = ""
-
-
-class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All providers of a tenant."""
-
-    tenant: str
-
-
-class Providers(msgspec.Struct, frozen=True):
-    """They are few: there are no pages."""
-
-    items: tuple[Provider, ...]
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.members import Named
+from storage_server.processes.requests.providers import (
+    CHANGE,
+    CREATE,
+    DELETE,
+    LIST,
+    SET_KEYS,
+    SHOW,
+    Change,
+    Create,
+    Listing,
+    Providers,
+    SetKeys,
+)
+from storage_server.services.account_views import Provider
 
 
 async def _create(desk: Desk, wanted: Create) -> Provider:
@@ -113,10 +79,11 @@ def _place(desk: Desk, tenant: str, name: str) -> tuple[TenantId, str]:
     return tenant_id, desk.services.providers.arn_of(tenant_id, name)
 
 
-CREATE: Final = Command("provider.create", Create, Provider, _create)
-LIST: Final = Command("provider.list", Listing, Providers, _list)
-SHOW: Final = Command("provider.show", Named, Provider, _show)
-CHANGE: Final = Command("provider.change", Change, Provider, _change)
-SET_KEYS: Final = Command("provider.set-keys", SetKeys, Provider, _set_keys)
-DELETE: Final = Command("provider.delete", Named, Done, _delete)
-COMMANDS: Final = (CREATE, LIST, SHOW, CHANGE, SET_KEYS, DELETE)
+ROWS: Final = (
+    Row(CREATE, _create),
+    Row(LIST, _list),
+    Row(SHOW, _show),
+    Row(CHANGE, _change),
+    Row(SET_KEYS, _set_keys),
+    Row(DELETE, _delete),
+)

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-import msgspec
-
-from storage_server.processes.admin import Command, Desk, Done
-from storage_server.processes.administration.members import (
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.members import (
     Delete,
     Listing,
     Named,
@@ -13,30 +12,21 @@ from storage_server.processes.administration.members import (
     SetEnabled,
     SetTags,
 )
+from storage_server.processes.requests.roles import (
+    CHANGE,
+    CREATE,
+    DELETE,
+    END_SESSIONS,
+    LIST,
+    SET_BOUNDARY,
+    SET_ENABLED,
+    SET_TAGS,
+    SHOW,
+    Change,
+    Create,
+)
 from storage_server.services.account_pages import Page
 from storage_server.services.account_views import Role
-
-
-class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Make a role; ``trust`` is its trust policy."""
-
-    tenant: str
-    name: str
-    trust: str
-    session_max_s: int = 3600
-    path: str = "/"
-    description: str = ""
-    tags: tuple[tuple[str, str], ...] = ()
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Change what is not None."""
-
-    tenant: str
-    name: str
-    trust: str | None = None
-    session_max_s: int | None = None
-    description: str | None = None
 
 
 async def _create(desk: Desk, wanted: Create) -> Role:
@@ -114,23 +104,14 @@ async def _end_sessions(desk: Desk, wanted: Named) -> Done:
     return Done()
 
 
-CREATE: Final = Command("role.create", Create, Role, _create)
-SHOW: Final = Command("role.show", Named, Role, _show)
-LIST: Final = Command("role.list", Listing, Page[Role], _list)
-CHANGE: Final = Command("role.change", Change, Role, _change)
-SET_ENABLED: Final = Command("role.set-enabled", SetEnabled, Done, _set_enabled)
-DELETE: Final = Command("role.delete", Delete, Done, _delete)
-SET_TAGS: Final = Command("role.set-tags", SetTags, Done, _set_tags)
-SET_BOUNDARY: Final = Command("role.set-boundary", SetBoundary, Done, _set_boundary)
-END_SESSIONS: Final = Command("role.end-sessions", Named, Done, _end_sessions)
-COMMANDS: Final = (
-    CREATE,
-    SHOW,
-    LIST,
-    CHANGE,
-    SET_ENABLED,
-    DELETE,
-    SET_TAGS,
-    SET_BOUNDARY,
-    END_SESSIONS,
+ROWS: Final = (
+    Row(CREATE, _create),
+    Row(SHOW, _show),
+    Row(LIST, _list),
+    Row(CHANGE, _change),
+    Row(SET_ENABLED, _set_enabled),
+    Row(DELETE, _delete),
+    Row(SET_TAGS, _set_tags),
+    Row(SET_BOUNDARY, _set_boundary),
+    Row(END_SESSIONS, _end_sessions),
 )

@@ -2,15 +2,9 @@
 
 from typing import Final
 
-import msgspec
-
-from storage_server.processes.admin import Command, Desk, Done
-
-
-class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """End the session of this access key id."""
-
-    access_key_id: str
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.sessions import END, End
 
 
 async def _end(desk: Desk, wanted: End) -> Done:
@@ -18,6 +12,4 @@ async def _end(desk: Desk, wanted: End) -> Done:
     return Done()
 
 
-END: Final = Command("session.end", End, Done, _end)
-COMMANDS: Final = (END,)
-"""All of a user's or a role's sessions end with ``user.end-sessions`` and ``role.end-sessions``."""
+ROWS: Final = (Row(END, _end),)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Final
 
-from storage_server.processes.admin import Command, Table
+from storage_server.processes.admin import Row, Table
 from storage_server.processes.administration import (
     auditing,
     explaining,
@@ -17,16 +17,18 @@ from storage_server.processes.administration import (
     quotas,
     roles,
     sessions,
+    settings,
     tenants,
     users,
 )
 
 
-def _by_name(commands: Iterable[Command[Any, Any]]) -> Table:
-    table: dict[str, Command[Any, Any]] = {}
-    for command in commands:
-        assert command.name not in table, f"two commands are called {command.name}"
-        table[command.name] = command
+def _by_name(rows: Iterable[Row[Any, Any]]) -> Table:
+    table: dict[str, Row[Any, Any]] = {}
+    for row in rows:
+        name = row.command.name
+        assert name not in table, f"two commands are called {name}"
+        table[name] = row
     return table
 
 
@@ -41,8 +43,9 @@ _NOUNS: Final = (
     grants,
     providers,
     sessions,
+    settings,
     explaining,
     auditing,
     projecting,
 )
-TABLE: Final = _by_name(chain.from_iterable(noun.COMMANDS for noun in _NOUNS))
+TABLE: Final = _by_name(chain.from_iterable(noun.ROWS for noun in _NOUNS))

@@ -2,56 +2,26 @@
 
 from typing import Final
 
-import msgspec
-
-from storage_server.processes.admin import Command, Desk, Done
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.tenants import (
+    CHANGE,
+    CREATE,
+    DELETE,
+    DELETION,
+    LIST,
+    RENAME,
+    SET_STATE,
+    SHOW,
+    Change,
+    Create,
+    Listing,
+    Named,
+    Rename,
+    SetState,
+)
 from storage_server.services.account_pages import Page
-from storage_server.services.account_views import Ownership, State, Tenant
-from storage_server.services.tenant_removal import Deletion
-
-
-class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Make a tenant."""
-
-    name: str
-    sharing: bool = False
-
-
-class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something about one tenant."""
-
-    name: str
-
-
-class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A page of all tenants."""
-
-    marker: str = ""
-    limit: int = 1000
-
-
-class Rename(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Give a tenant another name."""
-
-    name: str
-    new_name: str
-
-
-class SetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Suspend a tenant, or serve it again."""
-
-    name: str
-    state: State
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Change what is not None."""
-
-    name: str
-    sharing: bool | None = None
-    public_access_block: int | None = None
-    default_public_access_block: int | None = None
-    default_object_ownership: Ownership | None = None
+from storage_server.services.account_views import Deletion, Tenant
 
 
 async def _create(desk: Desk, wanted: Create) -> Tenant:
@@ -83,6 +53,7 @@ async def _change(desk: Desk, wanted: Change) -> Tenant:
         public_access_block=wanted.public_access_block,
         default_public_access_block=wanted.default_public_access_block,
         default_object_ownership=wanted.default_object_ownership,
+        inherits=wanted.inherits,
     )
 
 
@@ -94,12 +65,13 @@ async def _deletion(desk: Desk, wanted: Named) -> Deletion:
     return await desk.accounts.tenants.deletion(wanted.name)
 
 
-CREATE: Final = Command("tenant.create", Create, Tenant, _create)
-SHOW: Final = Command("tenant.show", Named, Tenant, _show)
-LIST: Final = Command("tenant.list", Listing, Page[Tenant], _list)
-RENAME: Final = Command("tenant.rename", Rename, Tenant, _rename)
-SET_STATE: Final = Command("tenant.set-state", SetState, Done, _set_state)
-CHANGE: Final = Command("tenant.change", Change, Tenant, _change)
-DELETE: Final = Command("tenant.delete", Named, Deletion, _delete, timeout_s=120.0)
-DELETION: Final = Command("tenant.deletion", Named, Deletion, _deletion)
-COMMANDS: Final = (CREATE, SHOW, LIST, RENAME, SET_STATE, CHANGE, DELETE, DELETION)
+ROWS: Final = (
+    Row(CREATE, _create),
+    Row(SHOW, _show),
+    Row(LIST, _list),
+    Row(RENAME, _rename),
+    Row(SET_STATE, _set_state),
+    Row(CHANGE, _change),
+    Row(DELETE, _delete),
+    Row(DELETION, _deletion),
+)

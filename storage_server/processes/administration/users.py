@@ -2,10 +2,9 @@
 
 from typing import Final
 
-import msgspec
-
-from storage_server.processes.admin import Command, Desk, Done
-from storage_server.processes.administration.members import (
+from storage_server.processes.admin import Desk, Row
+from storage_server.processes.admin_socket import Done
+from storage_server.processes.requests.members import (
     Delete,
     Listing,
     Named,
@@ -13,49 +12,25 @@ from storage_server.processes.administration.members import (
     SetEnabled,
     SetTags,
 )
+from storage_server.processes.requests.users import (
+    CHANGE,
+    CREATE,
+    DELETE,
+    END_SESSIONS,
+    LIST,
+    RESET_PASSWORD,
+    SET_BOUNDARY,
+    SET_ENABLED,
+    SET_TAGS,
+    SHOW,
+    UNLOCK,
+    Change,
+    Create,
+    Password,
+    ResetPassword,
+)
 from storage_server.services.account_pages import Page
-from storage_server.services.account_views import OwnerKind, User
-
-
-class Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Make a user; with a ``parent``, a service account."""
-
-    tenant: str
-    name: str
-    role: str = ""
-    email: str = ""
-    display_name: str = ""
-    path: str = "/"
-    tags: tuple[tuple[str, str], ...] = ()
-    boundary: str = ""
-    parent: str = ""
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Change what is not None."""
-
-    tenant: str
-    name: str
-    new_name: str | None = None
-    new_path: str | None = None
-    email: str | None = None
-    display_name: str | None = None
-    owns_as: OwnerKind | None = None
-
-
-class ResetPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Set a password; an empty one is generated."""
-
-    tenant: str
-    name: str
-    password: str = ""
-
-
-class Password(msgspec.Struct, frozen=True):
-    """A password at the one moment when it is told."""
-
-    name: str
-    password: str
+from storage_server.services.account_views import User
 
 
 async def _create(desk: Desk, wanted: Create) -> User:
@@ -160,27 +135,16 @@ async def _end_sessions(desk: Desk, wanted: Named) -> Done:
     return Done()
 
 
-CREATE: Final = Command("user.create", Create, User, _create)
-SHOW: Final = Command("user.show", Named, User, _show)
-LIST: Final = Command("user.list", Listing, Page[User], _list)
-CHANGE: Final = Command("user.change", Change, User, _change)
-SET_ENABLED: Final = Command("user.set-enabled", SetEnabled, Done, _set_enabled)
-DELETE: Final = Command("user.delete", Delete, Done, _delete, timeout_s=300.0)
-SET_TAGS: Final = Command("user.set-tags", SetTags, Done, _set_tags)
-SET_BOUNDARY: Final = Command("user.set-boundary", SetBoundary, Done, _set_boundary)
-RESET_PASSWORD: Final = Command("user.reset-password", ResetPassword, Password, _reset_password)
-UNLOCK: Final = Command("user.unlock", Named, Done, _unlock)
-END_SESSIONS: Final = Command("user.end-sessions", Named, Done, _end_sessions)
-COMMANDS: Final = (
-    CREATE,
-    SHOW,
-    LIST,
-    CHANGE,
-    SET_ENABLED,
-    DELETE,
-    SET_TAGS,
-    SET_BOUNDARY,
-    RESET_PASSWORD,
-    UNLOCK,
-    END_SESSIONS,
+ROWS: Final = (
+    Row(CREATE, _create),
+    Row(SHOW, _show),
+    Row(LIST, _list),
+    Row(CHANGE, _change),
+    Row(SET_ENABLED, _set_enabled),
+    Row(DELETE, _delete),
+    Row(SET_TAGS, _set_tags),
+    Row(SET_BOUNDARY, _set_boundary),
+    Row(RESET_PASSWORD, _reset_password),
+    Row(UNLOCK, _unlock),
+    Row(END_SESSIONS, _end_sessions),
 )
