@@ -159,6 +159,7 @@ def _requests(
             "one": _Side(alone, one, 1),
             "one, some buckets": _Side(alone, one, _BUSY),
             "one, all buckets": _Side(alone, one, count),
+            "one of all": _Side(server, tenants[:1], 1),
             "some": _Side(server, tenants[:_BUSY], _BUSY),
             "all": _Side(server, tenants, count),
         }
@@ -188,6 +189,7 @@ def _requests(
         *(
             _compared(case, told, found[case, who], found[case, like], found[case, "one"])
             for who, like, told in (
+                ("one of all", "one", f"one of {count:,} tenants, one bucket"),
                 ("one, all buckets", "one, all buckets", f"one tenant, {count:,} buckets"),
                 ("some", "one, some buckets", f"{_BUSY} of {count:,} tenants, a bucket each"),
                 ("all", "one, all buckets", f"each of {count:,} tenants, a bucket each"),
@@ -213,8 +215,13 @@ def _touch_all(side: _Side, objects: int) -> None:
 
 
 def _compared(case: str, who: str, found: Sample, like: Sample, one: Sample) -> Result:
-    """Hold requests against those of one tenant in as many buckets; and tell those in one."""
+    """Hold requests against those of one tenant in as many buckets; and tell those in one.
+
+    Puts of several tenants have no floor: a segment is one tenant's, so a group of puts flushes as
+    many as it has tenants.
+    """
     is_one = found is like
+    has_floor = not is_one and (like is one or not case.startswith("PUT"))
     return Result(
         case=case,
         note=who,
@@ -224,7 +231,7 @@ def _compared(case: str, who: str, found: Sample, like: Sample, one: Sample) -> 
         cpu_us=found.cpu_us,
         limit=f"one tenant: one bucket {one.cpu_us:.1f}, as many {like.cpu_us:.1f} µs CPU",
         of_limit=(one if is_one else like).cpu_us / found.cpu_us,
-        floors=() if is_one else (Floor(found.cpu_us / like.cpu_us, _RATIO, "x one tenant"),),
+        floors=(Floor(found.cpu_us / like.cpu_us, _RATIO, "x one tenant"),) if has_floor else (),
     )
 
 

@@ -55,7 +55,6 @@ POLICY_STATEMENTS_MAX = 400  # no document of 20 KiB can hold more complete ones
 
 # --- Engine ----------------------------------------------------------------------------------
 INLINE_BYTES_MAX = 512  # in the metadata row: beyond that twice the bytes are written
-INLINE_SPARSE_BYTES_MAX = 7 * KIB  # of tenants that write seldom: with the row in two pages of LMDB
 SEGMENT_BODY_BYTES_MAX = 1 * MIB  # appended to a segment; above it a file costs less
 SEGMENT_BYTES_MAX = 64 * MIB
 SEGMENT_STEP_BYTES = 1 * MIB
@@ -80,7 +79,6 @@ SPACE_RESERVE_BYTES = 256 * MIB
 SPACE_BALLAST_BYTES = 256 * MIB
 
 assert INLINE_BYTES_MAX < ROW_BYTES_HOT_MAX < ROW_BYTES_MAX < COMMIT_BYTES_MAX
-assert INLINE_SPARSE_BYTES_MAX < ROW_BYTES_MAX // 4
 assert BUCKET_DOCUMENTS_BYTES_MAX < ROW_BYTES_MAX
 assert SEGMENT_BODY_BYTES_MAX <= SEGMENT_BYTES_MAX
 assert CHUNK_BYTES % 4096 == 0

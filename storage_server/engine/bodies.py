@@ -1,9 +1,8 @@
 """Bodies on their way in and out: where bytes go by their size, under which keys, and back.
 
-Up to 512 bytes lie in the row (7 KiB of tenants that write seldom), up to 1 MiB in a segment, more
-in a file of its own that an intent announces before its first byte. A body's bytes are durable
-before the commit that makes them visible; a crash in between leaves an intent (swept) or dead bytes
-in a segment (compacted).
+Up to 512 bytes lie in the row, up to 1 MiB in a segment, more in a file of its own that an intent
+announces before its first byte. A body's bytes are durable before the commit that makes them
+visible; a crash in between leaves an intent (swept) or dead bytes in a segment (compacted).
 """
 
 import asyncio
@@ -47,7 +46,6 @@ from storage_server.engine.records import (
     PartRecord,
 )
 from storage_server.engine.space import SpaceGuard
-from storage_server.engine.sparse import Sparse
 
 RECOVERY_BYTES_MAX: Final = 3_600
 """What a header of 4 KiB leaves; a longer record goes without the user's metadata."""
@@ -311,7 +309,6 @@ class Bodies:
     ) -> None:
         """Write as one incarnation; ``lanes`` are the threads for what blocks."""
         self.space = space
-        self.sparse = Sparse()
         self.blobs = blobs
         self.keyholder = keyholder
         self.manifests = manifests
@@ -569,7 +566,7 @@ class Bodies:
             return Finished(Body(), 0, (), None, None)
         blob_id, blob_key = new_blob_id(), random_bytes(32)
         wrapped_key = self.keyholder.wrap(bucket, blob_id, blob_key)
-        if purpose.kind == "object" and self._belongs_inline(bucket.tenant_id, size_bytes):
+        if purpose.kind == "object" and size_bytes <= limits.INLINE_BYTES_MAX:
             inline = Inline(blob_id, blob_format.seal_inline(blob_key, blob_id, plain))
             body = Body(inline, wrapped_key=wrapped_key, key_version=bucket.key_version)
             return Finished(body, size_bytes, (), None, None)
@@ -599,11 +596,6 @@ class Bodies:
             await self.blobs.delete(self.place(bucket), ref)
         if in_segment:
             await self.call_dead(bucket.tenant_id, refs)
-
-    def _belongs_inline(self, tenant_id: TenantId, size_bytes: int) -> bool:
-        if size_bytes <= limits.INLINE_BYTES_MAX:
-            return True
-        return size_bytes <= limits.INLINE_SPARSE_BYTES_MAX and self.sparse.comes(tenant_id)
 
     async def in_lane(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Run blocking work in a lane. Whoever is cancelled waits for its end nevertheless.

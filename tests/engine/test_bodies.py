@@ -37,7 +37,6 @@ from tests.engine.opened import (
     facts,
     stored_files,
 )
-from tests.identities import ensure_tenant
 
 PLACES = [
     (0, "nowhere"),
@@ -86,30 +85,6 @@ async def test_a_size_has_its_place(
     assert await opened.read(b"k") == content
     await opened.reopen()
     assert await opened.read(b"k") == content
-
-
-async def test_small_bodies_of_many_tenants_lie_in_rows_and_of_a_busy_one_in_its_segment(
-    opened: Opened,
-) -> None:
-    """A flush of a segment is for several bodies, or there is none; both are read back."""
-    tenants = [await ensure_tenant(opened.store.identity, f"tenant-{at}") for at in range(16)]
-    buckets = [await opened.another(f"bucket-{at}", one) for at, one in enumerate(tenants)]
-    size = limits.INLINE_SPARSE_BYTES_MAX
-    for at in range(4):
-        for bucket in buckets:
-            await opened.put(b"%d" % at, body(size, at), bucket=bucket)
-            await opened.put(b"busy-%d" % at, body(size, at))
-    await opened.put(b"large", body(size + 1), bucket=buckets[0])
-    assert place_of((await opened.get(b"busy-3")).detail.body) == "segment"
-    assert place_of((await opened.get(b"large", bucket=buckets[0])).detail.body) == "segment"
-    for bucket in buckets:
-        assert place_of((await opened.get(b"3", bucket=bucket)).detail.body) == "row"
-    await opened.reopen()
-    for at in range(4):
-        assert await opened.read(b"busy-%d" % at) == body(size, at)
-        assert [await opened.read(b"%d" % at, bucket=one) for one in buckets] == [
-            body(size, at)
-        ] * len(buckets)
 
 
 @pytest.mark.parametrize("size", [1, 512, 40_000, 300_000, 3_000_000])
