@@ -25,6 +25,7 @@ class StoreOptions:
 
     ``lanes`` are the threads for work that blocks. ``on_flush_failed`` is called once when a flush
     fails in this process; ``is_stopped`` tells whether one failed in any process of the instance.
+    ``descriptors_max`` files of objects stay open for reading.
     ``disk`` and ``meta_faults`` are for tests that break them; None: the machine's own.
     """
 
@@ -35,5 +36,6 @@ class StoreOptions:
     is_stopped: Callable[[], bool] = _never
     space_reserve_bytes: int = limits.SPACE_RESERVE_BYTES
     direct_io: bool = True
+    descriptors_max: int = 512
     disk: Disk | None = None
     meta_faults: Faults | None = None

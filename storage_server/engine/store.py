@@ -113,7 +113,7 @@ class Store:
         blobs = FileBlobStore(
             data_dir / "objects",
             incarnation.id,
-            FileBlobOptions(direct=options.direct_io),
+            FileBlobOptions(direct=options.direct_io, descriptors_max=options.descriptors_max),
             options.disk,
         )
         await meta.create(ROOT)

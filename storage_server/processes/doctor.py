@@ -321,7 +321,7 @@ def _is_exposed(path: Path) -> bool:
 
 
 def _limits() -> Iterator[Finding]:
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the server takes all it may
     if files != resource.RLIM_INFINITY and files < OPEN_FILES_MIN:
         yield Finding(
             Level.WARN,

@@ -14,6 +14,7 @@ from storage_server.processes import wiring
 from storage_server.processes.datafolder import SINGLE_ROLES, DataFolder
 from storage_server.processes.errors import StartError
 from storage_server.processes.listening import address_of, hold_port, tls_context, url_of
+from storage_server.processes.open_files import raise_limit
 from storage_server.processes.root import bootstrap, found_installation
 from storage_server.processes.state import InstanceState
 from storage_server.processes.supervisor import Hooks, Role, Supervisor
@@ -51,6 +52,7 @@ def serve(
         StartError: Something keeps the server from starting; nothing runs then.
     """
     options = settings.options
+    raise_limit()
     is_secure = tls_context(options.listen) is not None  # refuse a bad certificate early
     with DataFolder.open(options.folder.data_dir, create=True) as folder:
         locks = {role: folder.take_role(role) for role in SINGLE_ROLES}

@@ -22,6 +22,7 @@ from storage_server.outbound.fetch import Fetcher
 from storage_server.outbound.jwks import KeySets
 from storage_server.processes.datafolder import Layout
 from storage_server.processes.errors import EXIT_CONFIG, StartError
+from storage_server.processes.open_files import kept_open_max
 from storage_server.processes.state import InstanceState
 from storage_server.s3_api.access_log import as_json, as_text
 from storage_server.s3_api.app import S3Server, build_server
@@ -153,6 +154,7 @@ async def _open_store(
         on_flush_failed=lambda error: state.stop(str(error)),
         is_stopped=lambda: state.is_stopped() or state.is_read_only(),
         space_reserve_bytes=options.storage.space_reserve_bytes,
+        descriptors_max=kept_open_max(),
         meta_faults=faults,
     )
     try:

@@ -18,7 +18,8 @@ _CACHED_BYTES: Final = 4 * CHUNK_BYTES
 # What is read and worked on at once: 200 us of the loop, and then others have their turn. A hop to
 # a thread would cost 60 us more, and its bytes would be sent from another processor's cache.
 _AT_ONCE_BYTES: Final = 2 * _CACHED_BYTES
-_DEATHS_LOOKED_FOR: Final = 64  # per sweep: some 30 us
+_DEATHS_LOOKED_FOR: Final = 64  # per sweep, or a share of them: some 30 us for each 64
+_SWEEPS: Final = 64  # until all were looked at
 
 
 _LATER: Final = memoryview(b"")
@@ -228,11 +229,12 @@ class Descriptors:
         """Close some of the files that other processes unlinked: they still fill the disk."""
         if not self._unchecked:
             self._unchecked = list(self._open)
-        for name in self._unchecked[-_DEATHS_LOOKED_FOR:]:
+        count = max(_DEATHS_LOOKED_FOR, len(self._open) // _SWEEPS)
+        for name in self._unchecked[-count:]:
             descriptor = self._open.get(name)
             if descriptor is not None and os.fstat(descriptor).st_nlink == 0:
                 self.drop(name)
-        del self._unchecked[-_DEATHS_LOOKED_FOR:]
+        del self._unchecked[-count:]
 
     def close(self) -> None:
         """Close them all."""
