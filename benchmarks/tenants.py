@@ -182,9 +182,9 @@ def _requests(
             floors=(Floor(own_mb, _RSS_MB, "MB"),),
         ),
         Result(
-            case="the same with the pages of files, which all workers share",
-            note=f"{held_mb - own_mb:.0f} MB; the metadata are {_meta_mb(server):.0f} MB",
-            floors=(Floor(held_mb, _RSS_MB, "MB"),),
+            case=f"its resident size with pages of files: {held_mb:.0f} MB",
+            note="all workers share them, and the kernel takes them back when it needs them;"
+            f" the metadata have {_meta_mb(server):.0f} MB",
         ),
         *(
             _compared(case, told, found[case, who], found[case, like], found[case, "one"])
