@@ -365,6 +365,15 @@ async def test_idle_segments_are_sealed_when_there_are_many(opening: Open) -> No
         assert await is_whole(store, where, ref)
 
 
+async def test_a_segment_sealed_for_others_stays_open_for_reading(opening: Open) -> None:
+    """Many tenants write in turn: what one just wrote is read without opening the file anew."""
+    store = opening(open_segments_max=4)
+    places = [Place(new_tenant_id(), new_bucket_id()) for _ in range(10)]
+    refs = [(where, await put(store, where, 100)) for where in places]
+    for where, ref in refs:
+        assert where.tenant_id in store._open or store._descriptors.has(ref.container)
+
+
 async def test_a_clean_end_seals_and_a_crash_does_not(
     opening: Open, place: Place, tmp_path: Path
 ) -> None:

@@ -457,6 +457,8 @@ class FileBlobStore:
         replaced = self._open.pop(tenant_id, None)
         if replaced is None and len(self._open) >= self._options.open_segments_max:
             replaced = self._open.pop(next(iter(self._open)))
+            # What was just written is likely to be read: opening it anew costs a hop to a thread.
+            self._descriptors.keep(replaced.container, replaced.duplicate())
         if replaced is not None:
             self._full.append(replaced)
         segment = Segment(self._disk, self._folders, tenant_id, self._incarnation)
