@@ -33,6 +33,7 @@ from storage_server.engine.metastore import (
     Tx,
     Writes,
 )
+from storage_server.engine.waiting import LightWait
 
 # From one answer to the same client's next commit the loop turns this often: read, handle, commit.
 _QUIET_TURNS: Final = 3
@@ -164,19 +165,20 @@ class Committer:
         self._queue(part, member)
         return await member.future
 
-    async def commit_late(self, part: Part, late: Late) -> Done:
-        """Make a commit, and make it durable, with its group.
+    def commit_late(self, part: Part, late: Late) -> asyncio.Future[Done]:
+        """Make a commit, and make it durable, with its group; return the wait for that.
 
-        A caller that is cancelled before the group is taken has written nothing.
+        A caller that is cancelled before the group is taken has written nothing. The wait is light:
+        what a caller does behind it, as far as its next wait, must not need a task.
 
         Raises:
             Exception: What making it raised; nothing was written.
             EngineError: As ``commit``.
         """
         self._require_running()
-        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        future: LightWait[Done] = LightWait(loop=asyncio.get_running_loop())
         self._queue(part, _Member(_UNMADE, _NO_REFS, None, future, late))
-        return await future
+        return future
 
     def _require_running(self) -> None:
         if self._stopped or self._is_stopped():

@@ -247,8 +247,9 @@ class Pending:
                 ),
             )
         )
-        self.count(keys=1, objects=1)
-        self.count_bytes(new.size_bytes)
+        self._keys += 1
+        self._objects += 1
+        self._object_bytes += new.size_bytes
 
     def writes(self, before: Usage, result: object) -> Writes:
         """Return all of it, with the counters moved.

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
@@ -149,14 +150,14 @@ def parse_declared(headers: Mapping[str, str]) -> Declared | None:
             ``x-amz-sdk-checksum-algorithm`` says, or that header stands alone.
     """
     found: list[Declared] = []
-    for name, text in headers.items():
-        if name.startswith(HEADER_PREFIX) and name not in _ABOUT_CHECKSUMS:
-            algorithm = BY_HEADER.get(name)
-            if algorithm is None:
-                find_algorithm(name.removeprefix(HEADER_PREFIX))
-                continue
-            found.append(Declared(algorithm, parse_value(algorithm, text)))
-    found += [Declared(BY_HEADER[name], None) for name in parse_trailer_names(headers)]
+    for name in _checksum_names(tuple(headers)):
+        algorithm = BY_HEADER.get(name)
+        if algorithm is None:
+            find_algorithm(name.removeprefix(HEADER_PREFIX))
+            continue
+        found.append(Declared(algorithm, parse_value(algorithm, headers[name])))
+    if "x-amz-trailer" in headers:
+        found += [Declared(BY_HEADER[name], None) for name in parse_trailer_names(headers)]
     if len(found) > 1:
         raise InvalidRequest(
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
@@ -173,6 +174,14 @@ def parse_declared(headers: Mapping[str, str]) -> Declared | None:
     if found[0].algorithm is not wanted:
         raise InvalidRequest("Value for x-amz-sdk-checksum-algorithm header is invalid.")
     return found[0]
+
+
+@functools.lru_cache(maxsize=128)  # real clients send a few sets of names, each of some KiB at most
+def _checksum_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the headers' names that may be a checksum's, in their order."""
+    return tuple(
+        name for name in names if name.startswith(HEADER_PREFIX) and name not in _ABOUT_CHECKSUMS
+    )
 
 
 def parse_trailer_names(headers: Mapping[str, str]) -> frozenset[str]:
@@ -244,6 +253,6 @@ def render(digest: Digest, parts_count: int = 0) -> str:
 def decode_base64(text: str) -> bytes | None:
     """Return the bytes of strict, padded base64, or None when it is not that."""
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         return None

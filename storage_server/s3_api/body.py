@@ -94,6 +94,22 @@ class NoBody:
 class RequestBody:
     """One request's body; see ``services/body.py`` for the promise."""
 
+    __slots__ = (
+        "_batches",
+        "_before_read",
+        "_buffers",
+        "_facts",
+        "_hashing",
+        "_idle_s",
+        "_offload",
+        "_pacer",
+        "_plan",
+        "_signer",
+        "_source",
+        "_verifier",
+        "_wanted",
+    )
+
     def __init__(
         self,
         source: Source,

@@ -10,15 +10,17 @@ import time
 import types
 from abc import abstractmethod
 from collections.abc import Coroutine, Generator
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from storage_server.core import limits
 from storage_server.s3_api.plain_head import PlainHead, parse_plain_head
+from storage_server.services.waiting import LightWait
 
 _BODY_BYTES_MAX: Final = 64 * limits.KIB  # of bodies that come with their head
-_READS: Final = frozenset({"GET", "HEAD"})
+_BEGUN_AT_ONCE: Final = frozenset({"GET", "HEAD", "PUT"})  # others nearly always wait first
 _TOGETHER_MAX: Final = 32  # replies; with more, the first of them would wait too long
 _TOGETHER_S: Final = 0.002  # the same for what takes longer than reading an object
 
@@ -88,7 +90,7 @@ class LaneHandler(web.RequestHandler):
         self._is_in_step = has_lane
         self._left = 0  # bytes of a body that are still to come, for the library
         self._held = b""
-        self._running: asyncio.Task[bool] | None = None
+        self._running: asyncio.Future[Any] | None = None
         self.lane_count = 0
         """Requests that took the lane."""
 
@@ -153,9 +155,11 @@ class LaneHandler(web.RequestHandler):
         """Wait for an answer under way, then end the connection."""
         self._held = b""
         running = self._running
-        if running is not None:
+        while running is not None:
             await asyncio.wait((running,), timeout=timeout)
             running.cancel()
+            # What waited lightly may have more to wait for, which is in a task.
+            running = self._running if isinstance(running, LightWait) else None
         self.send_now()
         await super().shutdown(timeout)
 
@@ -179,22 +183,38 @@ class LaneHandler(web.RequestHandler):
         self._answer(head, data[head.body_at : head.end] if head.body_bytes else b"")
 
     def _answer(self, head: PlainHead, body: bytes) -> None:
-        """Have a request answered: a read at once if it need not wait, others in a task."""
+        """Have a request answered: reads and small writes outside of a task while they can."""
         self.lane_count += 1
         answering = self.answer_plain(head, body)
-        if head.method not in _READS:
-            self._running = self._loop.create_task(answering)
+        if head.method in _BEGUN_AT_ONCE:
+            self._advance(answering)
         else:
-            try:
-                waits_for = answering.send(None)
-            except StopIteration as answered:
-                self._end(is_kept=answered.value)
-                return
-            except Exception as error:  # noqa: BLE001 - it ends here and is told
-                self._fail(error)
-                return
-            self._running = self._loop.create_task(go_on(answering, waits_for))
-        self._running.add_done_callback(self._ended)
+            self._finish_in(self._loop.create_task(answering))
+
+    def _advance(self, answering: Answering) -> None:
+        """Have an answer go on, as far as its end or its next wait."""
+        try:
+            waits_for = answering.send(None)
+        except StopIteration as answered:
+            self._end(is_kept=answered.value)
+        except asyncio.CancelledError:
+            self._end(is_kept=False)
+        except Exception as error:  # noqa: BLE001 - it ends here and is told
+            self._fail(error)
+        else:
+            if type(waits_for) is LightWait:
+                self._running = waits_for
+                waits_for.add_done_callback(partial(self._come_back, answering))
+            else:
+                self._finish_in(self._loop.create_task(go_on(answering, waits_for)))
+
+    def _come_back(self, answering: Answering, _: asyncio.Future[Any]) -> None:
+        self._running = None
+        self._advance(answering)
+
+    def _finish_in(self, task: asyncio.Task[bool]) -> None:
+        self._running = task
+        task.add_done_callback(self._ended)
 
     def _is_waiting(self) -> bool:
         """Tell whether the library has nothing to do and waits for a request."""

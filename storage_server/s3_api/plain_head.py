@@ -4,7 +4,6 @@ Whatever is unusual, be it allowed or not, is none of them: the parser decides a
 that is accepted here may be read otherwise there, and where a request ends is certain.
 """
 
-import functools
 import re
 from typing import Final
 
@@ -26,6 +25,9 @@ _UNUSUAL: Final = frozenset(
     }
 )
 """What may change how long a request is, or what follows it."""
+_KNOWN_MAX: Final = 4096  # real clients use some hundred spellings
+_known: dict[str, str] = {}
+"""Headers' names in lower case, by how they were spelled."""
 
 
 class PlainHead(msgspec.Struct, frozen=True, gc=False):
@@ -67,7 +69,7 @@ def parse_plain_head(begin: bytes) -> PlainHead | None:
     headers: dict[str, str] = {}
     for line in lines:
         raw_name, colon, value = line.partition(":")
-        name = _lowered(raw_name)
+        name = _known.get(raw_name) or _learned(raw_name)
         if not (name and colon):
             return None
         headers[name] = value.strip(" ")
@@ -85,7 +87,11 @@ def parse_plain_head(begin: bytes) -> PlainHead | None:
     return PlainHead(method, target, headers, end + 4, int(length), "expect" in headers)
 
 
-@functools.lru_cache(maxsize=4096)  # real clients use some hundred spellings
-def _lowered(raw_name: str) -> str:
+def _learned(raw_name: str) -> str:
     """Return a header's name in lower case, or nothing when it is no name."""
-    return raw_name.lower() if _NAME.fullmatch(raw_name) else ""
+    if _NAME.fullmatch(raw_name) is None:
+        return ""
+    if len(_known) >= _KNOWN_MAX:
+        _known.clear()
+    name = _known[raw_name] = raw_name.lower()
+    return name

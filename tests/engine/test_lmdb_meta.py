@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import resource
 import shutil
 import subprocess
@@ -284,6 +285,21 @@ def test_a_disk_that_is_really_full_is_out_of_space(tmp_path: Path) -> None:
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == ["full", "freed", "again"]
+
+
+async def test_a_failed_flush_of_several_partitions_leaves_no_error_unseen(
+    store: LmdbMetaStore, disk: Disk
+) -> None:
+    """It is raised once; the loop must not report it for each of the other partitions."""
+    unseen: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    disk.before.append(OSError(errno.EIO, "EIO"))
+    with pytest.raises(FlushFailed):
+        await store.commit_all([(PART, [put(b"a")]), (OTHER, [put(b"b")])])
+    with pytest.raises(Stopped):  # and the writer lets go of what it served before
+        await store.commit(PART, [put(b"a")])
+    gc.collect()
+    assert not unseen
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

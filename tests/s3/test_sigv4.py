@@ -358,6 +358,18 @@ def test_the_host_must_be_signed() -> None:
         )
 
 
+def test_s12_what_is_signed_is_asked_of_each_request() -> None:
+    """S12: the same headers were all signed a moment ago."""
+    head = signed_head()
+    prove(head, NOW_US)
+    claim = sigv4.parse_header(head)
+    names = tuple(name for name in claim.signed_headers if name != "x-amz-date")
+    less = msgspec.structs.replace(claim, signed_headers=names)
+    with pytest.raises(AccessDenied) as caught:
+        sigv4.verify(less, head, sigv4.derive_key(SECRET, claim.scope), NOW_US)
+    assert caught.value.details["HeadersNotSigned"] == "x-amz-date"
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from storage_server.s3_api import fast_lane
 from storage_server.s3_api.app import S3Protocol
 from storage_server.s3_api.options import S3Options
+from storage_server.s3_api.plain_head import PlainHead
+from storage_server.services.waiting import LightWait
 from tests.s3_api.port import RunningPort, running_port
 from tests.s3_api.talking import Answer, Talk, request, talking
 
@@ -382,6 +385,95 @@ async def test_replies_leave_together_but_no_more_than_wait_well(port: RunningPo
         assert sum(connection.is_busy for connection in connections) < 32
         for talk in talks:
             assert (await talk.answer()).status == 204
+
+
+class _Lane(fast_lane.LaneHandler):
+    """A connection whose answers wait for ``told`` first, lightly, and then for ``more``."""
+
+    __slots__ = ("had_task", "more", "told")
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        departures = fast_lane.Departures()
+        super().__init__(web.Server(_never), departures, has_lane=True, loop=loop)
+        self.told: LightWait[bool] = LightWait(loop=loop)
+        self.more: asyncio.Future[bool] = loop.create_future()
+        self.had_task: asyncio.Queue[bool] = asyncio.Queue()
+
+    def answer_plain(self, head: PlainHead, body: bytes) -> fast_lane.Answering:
+        """Answer when both have come."""
+        del head, body
+        return self._answer_late()
+
+    async def _answer_late(self) -> bool:
+        for wait in (self.told, self.more):
+            self.had_task.put_nowait(asyncio.current_task() is not None)
+            await wait
+        self.had_task.put_nowait(asyncio.current_task() is not None)
+        self.send_soon(b"HTTP/1.1 204 No Content\r\n\r\n")
+        return True
+
+
+async def _never(_: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("the request takes the lane")
+
+
+@contextlib.asynccontextmanager
+async def _writing() -> AsyncIterator[tuple[_Lane, asyncio.StreamReader]]:
+    """A connection with a small write under way, and what its client receives."""
+    connected: asyncio.Future[_Lane] = asyncio.get_running_loop().create_future()
+
+    def connect() -> _Lane:
+        connected.set_result(_Lane())
+        return connected.result()
+
+    server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    writer.write(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    try:
+        lane = await connected
+        assert not await lane.had_task.get()
+        yield lane, reader
+    finally:
+        writer.close()
+        server.close()
+
+
+async def test_a_small_write_needs_no_task_until_it_waits_for_something_else() -> None:
+    """A commit's end is told by a call; whatever else is waited for has a task."""
+    async with _writing() as (lane, reader):
+        assert lane.is_busy
+        lane.told.set_result(True)
+        assert not await lane.had_task.get()
+        lane.more.set_result(True)
+        assert await lane.had_task.get()
+        assert await reader.readline() == b"HTTP/1.1 204 No Content\r\n"
+        assert not lane.is_busy
+
+
+@pytest.mark.parametrize("outcome", [ValueError(), None])
+async def test_a_write_whose_wait_fails_ends_its_connection(outcome: Exception | None) -> None:
+    """The pipeline answers what it knows; what comes through it is an error of the program."""
+    async with _writing() as (lane, reader):
+        if outcome is None:
+            lane.told.cancel()
+        else:
+            lane.told.set_exception(outcome)
+        assert await reader.read() == b""
+        assert not lane.is_busy
+
+
+async def test_a_write_under_way_is_waited_for_at_the_end() -> None:
+    """Through both of its waits, so that what is durable is also told."""
+    async with _writing() as (lane, reader):
+        ending = asyncio.ensure_future(lane.shutdown(10))
+        await asyncio.sleep(0)
+        lane.told.set_result(True)
+        await lane.had_task.get()
+        assert not ending.done()
+        lane.more.set_result(True)
+        await ending
+        assert await reader.read() == b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 def test_what_waits_goes_on_in_a_task() -> None:

@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -130,9 +129,9 @@ class LmdbMetaStore:
         """Do so for several partitions, in one transaction: one hop to the thread and back."""
         first = None if before is None else _once(before)
         futures = [self._write(self._committing(*group, first)) for group in groups]
-        # The writer is given them at once and tells them at once, in this order.
-        with suppress(OutOfSpace):
-            await futures[-1]
+        # The writer is given them at once and tells them at once. Each is looked at, so that none
+        # counts as an error that nobody saw when the first one is raised.
+        await asyncio.gather(*futures, return_exceptions=True)
         return [_outcome(future) for future in futures]
 
     def get_now(self, part: Part, key: bytes) -> bytes | Later | None:

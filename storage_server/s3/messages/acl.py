@@ -31,7 +31,7 @@ _GRANT_HEADERS: Final = {
     "x-amz-grant-write": Permission.WRITE,
     "x-amz-grant-write-acp": Permission.WRITE_ACP,
 }
-_GRANT_NAMES: Final = frozenset(_GRANT_HEADERS)
+GRANT_NAMES: Final = frozenset(_GRANT_HEADERS)
 _GRANTEE: Final = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"([^"]*)"|([^\s",]+))\s*(?:,|$)', re.ASCII)
 _KINDS: Final[dict[str, GranteeKind]] = {"id": "id", "emailaddress": "email", "uri": "uri"}
 _GRANTEE_ELEMENTS: Final = ("ID", "DisplayName", "URI", "EmailAddress")
@@ -66,7 +66,7 @@ def parse_acl_headers(headers: Mapping[str, str]) -> RequestedAcl | None:
         NotImplementedByServer: The canned list is for a service that is not here.
     """
     canned = headers.get("x-amz-acl")
-    if _GRANT_NAMES.isdisjoint(headers):
+    if GRANT_NAMES.isdisjoint(headers):
         return None if canned is None else RequestedAcl(_known_canned(canned))
     if canned is not None:
         raise InvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")

@@ -15,7 +15,7 @@ import msgspec
 from storage_server.core import limits
 from storage_server.s3 import checksums, errors
 from storage_server.s3.checksums import Digest
-from storage_server.s3.messages.acl import RequestedAcl, parse_acl_headers
+from storage_server.s3.messages.acl import GRANT_NAMES, RequestedAcl, parse_acl_headers
 from storage_server.s3.preconditions import (
     NO_READ_CONDITIONS,
     ReadConditions,
@@ -79,6 +79,16 @@ _LOCK_HEADERS = (
     "x-amz-object-lock-retain-until-date",
     "x-amz-object-lock-legal-hold",
 )
+
+# Where none of these is said, nor user metadata, a new object is said no more of than its type.
+_SAYING = (
+    _REFUSED_SET
+    | GRANT_NAMES
+    | frozenset(_LOCK_HEADERS)
+    | frozenset(name for name, _ in _KEPT_HEADERS if name != "content-type")
+    | {"x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-tagging", "x-amz-acl"}
+)
+_NAMES_KEPT = 128  # sets of headers' names; real clients send a few, each up to some KiB
 
 _OVERRIDES = (
     ("response-content-type", "Content-Type"),
@@ -149,6 +159,8 @@ def parse_new_object(headers: Mapping[str, str]) -> NewObjectWords:
     Raises:
         S3Error: A header is malformed, too long, or asks for what is not here.
     """
+    if _is_brief(tuple(headers)):
+        return _words_of_type(headers.get("content-type"))
     refuse_what_is_missing(headers)
     kept = _kept_headers(headers)
     storage_class = headers.get("x-amz-storage-class", "STANDARD")
@@ -504,6 +516,20 @@ def _kept_headers(headers: Mapping[str, str]) -> Pairs:
     if kept[0][0] != "Content-Type":
         kept.insert(0, ("Content-Type", DEFAULT_CONTENT_TYPE))
     return tuple(kept)
+
+
+@functools.lru_cache(maxsize=_NAMES_KEPT)
+def _is_brief(names: tuple[str, ...]) -> bool:
+    """Tell whether headers of these names say nothing of a new object but its type."""
+    return _SAYING.isdisjoint(names) and not any(name.startswith(META_PREFIX) for name in names)
+
+
+@functools.lru_cache(maxsize=_NAMES_KEPT)
+def _words_of_type(content_type: str | None) -> NewObjectWords:
+    """Return what is said of an object of which only its type is said, or nothing."""
+    return NewObjectWords(
+        headers=_kept_headers({} if content_type is None else {"content-type": content_type})
+    )
 
 
 def _without_chunked(value: str) -> str:

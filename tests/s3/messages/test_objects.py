@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from storage_server.s3 import errors
 from storage_server.s3.messages.objects import (
     GetObjectInput,
+    NewObjectWords,
     ObjectView,
     PutObjectInput,
     RenameObjectInput,
@@ -119,6 +120,44 @@ def test_a_header_is_obeyed_or_refused(name: str, value: str, error: type[errors
 def test_a_header_that_means_what_happens_anyway_is_taken(name: str, value: str) -> None:
     """Clients send these by default."""
     PutObjectInput.parse(head_of({name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cache-control", "no-cache"),
+        ("content-disposition", "inline"),
+        ("content-encoding", "gzip"),
+        ("content-language", "de"),
+        ("expires", "never"),
+        ("x-amz-website-redirect-location", "/x"),
+        ("x-amz-storage-class", "STANDARD_IA"),
+        ("x-amz-tagging", "a=1"),
+        ("x-amz-meta-a", "1"),
+        ("x-amz-object-lock-mode", "GOVERNANCE"),
+        ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
+        ("x-amz-object-lock-legal-hold", "ON"),
+        ("x-amz-acl", "private"),
+        *((f"x-amz-grant-{right}", 'id="x"') for right in ("read", "read-acp", "full-control")),
+        *((f"x-amz-grant-{right}", 'id="x"') for right in ("write", "write-acp")),
+    ],
+)
+def test_nothing_that_is_said_of_an_object_is_passed_over(name: str, value: str) -> None:
+    """Most say its type alone, which is read the short way."""
+    plain = {"host": "h", "content-type": "text/css"}
+    brief = parse_new_object(plain)
+    assert brief == NewObjectWords(headers=(("Content-Type", "text/css"),))
+    assert parse_new_object({**plain, name: value}) != brief
+
+
+def test_what_headers_say_is_read_anew_each_time() -> None:
+    """Which of them are there is remembered, and never what they said."""
+    for content_type in ("text/css", "text/plain"):
+        words = parse_new_object({"content-type": content_type})
+        assert words.headers == (("Content-Type", content_type),)
+    for _ in range(2):
+        with pytest.raises(errors.InvalidArgument):
+            parse_new_object({"content-type": "text\x00css"})
 
 
 def test_user_metadata_is_bounded() -> None:
