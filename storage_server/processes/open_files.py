@@ -5,6 +5,7 @@ from typing import Final
 
 _ENOUGH: Final = 1 << 20  # more makes some systems' tables large, and nobody needs it
 _KEPT_MIN: Final = 64
+_CONNECTIONS: Final = 8192  # and whatever else is open: where there are more files, they get more
 _KEPT_MAX: Final = 16_384  # some 1.5 KiB of the kernel's memory each
 
 
@@ -25,12 +26,16 @@ def raise_limit() -> int:
 
 
 def kept_open_max() -> int:
-    """Return how many files of objects may stay open for reading: a quarter, the rest is others'.
+    """Return how many files of objects may stay open for reading in this process."""
+    return share_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def share_of(limit: int) -> int:
+    """Return how many of so many open files are for objects: a quarter, or what connections leave.
 
     To open one anew costs a request several times what it costs otherwise, and with many tenants
     each has files of its own.
     """
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         return _KEPT_MAX
-    return max(_KEPT_MIN, min(limit // 4, _KEPT_MAX))
+    return max(_KEPT_MIN, min(max(limit // 4, limit - _CONNECTIONS), _KEPT_MAX))

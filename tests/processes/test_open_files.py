@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from storage_server.processes import open_files
 from tests.servers import Server
 
 SCRIPT = """
 import resource
 from storage_server.processes import open_files
-hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, hard if {hard} is None else {hard}))
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 before = open_files.kept_open_max()
 print(before, open_files.raise_limit(), open_files.kept_open_max())
 """
@@ -22,12 +22,12 @@ print(before, open_files.raise_limit(), open_files.kept_open_max())
 @pytest.mark.parametrize(
     ("soft", "hard", "told"),
     [
-        (100, 2048, "64 2048 512"),
-        (1024, 4096, "256 4096 1024"),
-        (4096, 4096, "1024 4096 1024"),
+        (100, 1000, "64 1000 250"),
+        (800, 1000, "200 1000 250"),
+        (1000, 1000, "250 1000 250"),
     ],
 )
-def test_the_limit_is_raised_and_a_quarter_is_for_objects(soft: int, hard: int, told: str) -> None:
+def test_the_limit_is_raised_and_a_share_is_for_objects(soft: int, hard: int, told: str) -> None:
     """As far as the system lets it, and never lowered."""
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(soft=soft, hard=hard)],
@@ -36,6 +36,22 @@ def test_the_limit_is_raised_and_a_quarter_is_for_objects(soft: int, hard: int, 
         check=True,
     )
     assert ran.stdout.strip() == told
+
+
+@pytest.mark.parametrize(
+    ("limit", "share"),
+    [
+        (0, 64),
+        (1024, 256),
+        (10_000, 2500),
+        (20_000, 11_808),
+        (65_536, 16_384),
+        (resource.RLIM_INFINITY, 16_384),
+    ],
+)
+def test_connections_have_enough_first(limit: int, share: int) -> None:
+    """Beside a quarter for objects, eight thousand files are for connections."""
+    assert open_files.share_of(limit) == share
 
 
 def test_every_process_of_a_server_has_the_raised_limit(tmp_path: Path) -> None:
