@@ -1,3 +1,3 @@
-"""Every test may start real servers; what that takes is in ``tests.servers``."""
+"""Every test may start real servers; what that takes is in ``tests.servers`` and beside it."""
 
-pytest_plugins = ("tests.servers",)
+pytest_plugins = ("tests.servers", "tests.postgresql")

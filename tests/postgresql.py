@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import pytest
 from psycopg import sql
+
+from tests.servers import leave_out
 
 SETTINGS: Final = {
     "listen_addresses": "''",
@@ -120,3 +123,14 @@ def _program(program: Path, who: Mapping[str, Any], *arguments: object) -> None:
 
 def _version(initdb: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in initdb.parts[-3].split(".") if part.isdigit())
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSql]:
+    """A server for all tests of a process."""
+    programs = find_programs()
+    if programs is None:
+        leave_out("PostgreSQL is not installed: scripts/test-packages")
+        return
+    with running(programs) as server:
+        yield server

@@ -9,19 +9,7 @@ from sqlalchemy.orm import Session
 
 from storage_server.control_db.migrations import migrate
 from storage_server.control_db.session import ControlDb
-from tests.postgresql import PostgreSql, find_programs, running
-from tests.servers import leave_out
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSql]:
-    """A server for all tests."""
-    programs = find_programs()
-    if programs is None:
-        leave_out("PostgreSQL is not installed: scripts/test-packages")
-        return
-    with running(programs) as server:
-        yield server
+from tests.postgresql import PostgreSql
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,7 @@ from storage_server.engine.identity import Identity
 from storage_server.services.control import ControlUnavailable, Step
 from tests.crash.revokes import ACME, REVOKES, Revoke, prepare
 from tests.crash.revoking_process import ACKNOWLEDGED
-from tests.postgresql import PostgreSql, find_programs, running
-from tests.servers import leave_out
+from tests.postgresql import PostgreSql
 from tests.services.controlled import BY, Controlled, controlled
 
 AFTER = "acknowledged"
@@ -121,17 +120,6 @@ def test_kill_9_between_any_two_steps_settles(folder: Path, name: str, step: str
             await require_settled(installation, revoke, step)
 
     asyncio.run(check())
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSql]:
-    """A server of the tests' own."""
-    programs = find_programs()
-    if programs is None:
-        leave_out("PostgreSQL is not installed: scripts/test-packages")
-        return
-    with running(programs) as server:
-        yield server
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from storage_server import config
 from storage_server.processes.commands import run_role
-from storage_server.processes.lifeline import hold_signals
-from storage_server.processes.logs import LogWriter, start_logging
-from storage_server.processes.serve import serve
+from tests.processes import instance_script
 
 SCRIPT = str(Path(__file__).resolve())
 
@@ -33,20 +31,11 @@ class FlushFault:
         """Let it be acknowledged."""
 
 
-def main(role: str) -> int:
-    """Run the supervisor, or one of its children."""
-    settings = config.load({}, os.environ)
-    if role != "serve":
-        fault = FlushFault(settings.options.folder.data_dir / "run" / "fail-next-flush")
-        return run_role(role, settings.options, os.environ, lambda _: None, fault)
-    hold_signals()
-    writer = LogWriter()
-    start_logging(settings.options.logs, "supervisor", writer)
-    try:
-        return serve(settings, os.environ, lambda _: None, lambda _: None, main)
-    finally:
-        writer.close()
+def run_with_fault(role: str, options: config.Options) -> int:
+    """Run a child."""
+    fault = FlushFault(options.folder.data_dir / "run" / "fail-next-flush")
+    return run_role(role, options, os.environ, lambda _: None, fault)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(instance_script.run(sys.argv[1], run_with_fault))

@@ -8,27 +8,16 @@ from typing import Final
 from storage_server import config
 from storage_server.jobs.options import RunnerOptions
 from storage_server.processes.commands import run_role
-from storage_server.processes.lifeline import hold_signals
-from storage_server.processes.logs import LogWriter, start_logging
-from storage_server.processes.serve import serve
+from tests.processes import instance_script
 
 SCRIPT: Final = str(Path(__file__).resolve())
 PACE: Final = RunnerOptions(interval_s_max=0.2)
 
 
-def main(role: str) -> int:
-    """Run the supervisor, or one of its children."""
-    settings = config.load({}, os.environ)
-    if role != "serve":
-        return run_role(role, settings.options, os.environ, lambda _: None, pace=PACE)
-    hold_signals()
-    writer = LogWriter()
-    start_logging(settings.options.logs, "supervisor", writer)
-    try:
-        return serve(settings, os.environ, lambda _: None, lambda _: None, main)
-    finally:
-        writer.close()
+def run_hastily(role: str, options: config.Options) -> int:
+    """Run a child."""
+    return run_role(role, options, os.environ, lambda _: None, pace=PACE)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(instance_script.run(sys.argv[1], run_hastily))

@@ -1,7 +1,7 @@
 """The same with PostgreSQL, which is stricter about texts and may be away in other ways."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,7 @@ from storage_server.services.audit_events import event_of
 from storage_server.services.audit_feed import AuditFeed, FeedStep
 from storage_server.services.bucket_documents import CORS, set_document
 from storage_server.services.control_notes import By
-from tests.postgresql import PostgreSql, find_programs, running
-from tests.servers import leave_out
+from tests.postgresql import PostgreSql
 from tests.services.accounts_house import BY, AccountsHouse, open_accounts
 
 
@@ -36,17 +35,6 @@ class There:
         """Return what the audit says of the changes, the oldest first."""
         found = await self.house.accounts.audit.list(self.house.here, action="s3:Put")
         return [json.loads(one.detail)["number"] for one in reversed(found)]
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSql]:
-    """A server of the tests' own."""
-    programs = find_programs()
-    if programs is None:
-        leave_out("PostgreSQL is not installed: scripts/test-packages")
-        return
-    with running(programs) as server:
-        yield server
 
 
 @pytest_asyncio.fixture

@@ -16,7 +16,6 @@ import lmdb
 from storage_server.core.clock import Clock
 from storage_server.core.limits import META_READERS_MAX
 from storage_server.engine.drivers import lmdb_rows, lmdb_space
-from storage_server.engine.drivers.lmdb_group import Group
 from storage_server.engine.drivers.lmdb_rows import PLAIN_BYTES_MAX, Txn
 from storage_server.engine.drivers.lmdb_writer import Faults, Job, NoFaults, Writer
 from storage_server.engine.errors import (
@@ -105,8 +104,8 @@ class LmdbMetaStore:
 
     async def drop(self, part: Part, limit: int) -> bool:
         """Remove up to ``limit`` rows of a closed partition; True when nothing is left of it."""
-        apply: Callable[[Group], bool] = lambda group: group.drop(part, limit)  # noqa: E731
-        return bool(await self._write(Job(part, apply, self._loop.create_future())))
+        future = self._loop.create_future()
+        return bool(await self._write(Job(part, lambda group: group.drop(part, limit), future)))
 
     async def commit(
         self, part: Part, txs: Sequence[Tx], before: Callable[[], None] | None = None
@@ -221,8 +220,8 @@ class LmdbMetaStore:
         self._env.close()
 
     def _committing(self, part: Part, txs: Sequence[Tx], before: Callable[[], None] | None) -> Job:
-        apply: Callable[[Group], object] = lambda group: group.commit(part, txs)  # noqa: E731
-        return Job(part, apply, self._loop.create_future(), txs, before)
+        future = self._loop.create_future()
+        return Job(part, lambda group: group.commit(part, txs), future, txs, before)
 
     def _write(self, job: Job) -> asyncio.Future[object]:
         """Queue a job; those of one turn of the loop reach the writer together."""
