@@ -1,10 +1,12 @@
 """What the operating system says that processes used: CPU time, memory and flushes."""
 
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -170,9 +172,11 @@ def machine_facts() -> dict[str, str]:
     ]
     memory_kib = int((_PROC / "meminfo").read_text().split()[1])
     system = os.uname()
+    build = "the distribution's" if sys.base_prefix == "/usr" else "another"
     return {
         "processor": f"{len(names)} x {names[0] if names else system.machine}",
         "memory": f"{memory_kib / 1024**2:.0f} GiB",
         "kernel": system.release,
+        "Python": f"{platform.python_version()}, {build} build",
         "load average": f"{os.getloadavg()[0]:.2f}",
     }
