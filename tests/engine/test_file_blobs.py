@@ -1,7 +1,9 @@
 """The file driver when the disk fails, fills up or is shared; and what it leaves on disk."""
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -354,15 +356,114 @@ async def test_a_segment_has_an_end(store: FileBlobStore, place: Place, disk: Fa
     assert len(steps) <= 10
 
 
-async def test_idle_segments_are_sealed_when_there_are_many(opening: Open) -> None:
-    """Tenants beyond the limit share the descriptors there are."""
-    store = opening(open_segments_max=4)
+def _open_files(folder: Path, flags: int = os.O_RDWR) -> list[Path]:
+    """Return which files below a folder this process has open in a way."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            path = entry.readlink()
+            opened = fcntl.fcntl(int(entry.name), fcntl.F_GETFL) & os.O_ACCMODE
+            if path.is_relative_to(folder) and path.is_file() and opened == flags:
+                found.append(path)
+    return found
+
+
+def _reserved_bytes(folder: Path) -> list[int]:
+    """Return how much of the disk each segment takes."""
+    return [path.stat().st_blocks * 512 for path in folder.rglob("segments/*")]
+
+
+async def test_segments_of_resting_tenants_are_parked_and_gone_on_with(
+    opening: Open, tmp_path: Path
+) -> None:
+    """Tenants beyond the limit share the descriptors there are; each goes on in its segment."""
+    store = opening(open_segments_max=4, descriptors_max=2, zeros_ahead=False)
     places = [Place(new_tenant_id(), new_bucket_id()) for _ in range(10)]
-    refs = [(where, await put(store, where, 100)) for where in places]
-    refs += [(where, await put(store, where, 100)) for where in places]
-    assert len(store._open) <= 4
+    refs = [(where, await put(store, where, 100)) for where in places * 3]
+    assert len({ref.container for _, ref in refs}) == len(places)
+    assert len(_open_files(tmp_path)) <= 4 + 2 + 1  # of the last one nobody has been flushed since
     for where, ref in refs:
         assert await is_whole(store, where, ref)
+    whole = [size for size in _reserved_bytes(tmp_path) if size >= MIB]
+    assert len(whole) <= 5, "parking gives back what is reserved"
+    await store.close()
+    reader = opening()
+    for where in places:
+        assert [one.sealed for one in await reader.list_segments(where.tenant_id)] == [True]
+    for where, ref in refs:
+        assert await is_whole(reader, where, ref)
+
+
+async def test_parked_segments_of_a_crash_are_read_to_their_ends(opening: Open) -> None:
+    """What was parked has no end mark, and zeros behind its entries."""
+    store = opening(open_segments_max=2)
+    places = [Place(new_tenant_id(), new_bucket_id()) for _ in range(6)]
+    refs = {await put(store, where, 1000) for where in places * 2}
+    reader = opening()  # the first one never closes
+    assert set(await walked(reader)) == refs
+
+
+async def test_a_long_segment_is_sealed_instead_of_parked(opening: Open, place: Place) -> None:
+    """What is not sealed is not compacted, so that must not be much."""
+    store = opening(open_segments_max=1)
+    refs = [await put(store, place, MIB) for _ in range(5)]
+    other = Place(new_tenant_id(), new_bucket_id())
+    await put(store, other, 100)
+    await put(store, other, 100)
+    (segment,) = await store.list_segments(place.tenant_id)
+    assert segment.sealed
+    refs.append(await put(store, place, 100))
+    assert refs[-1].container != refs[0].container
+    for ref in refs:
+        assert await is_whole(store, place, ref)
+
+
+async def test_the_number_of_unsealed_segments_has_a_bound(opening: Open) -> None:
+    """Each takes memory, and a look after a crash."""
+    store = opening(open_segments_max=2, unsealed_segments_max=4)
+    places = [Place(new_tenant_id(), new_bucket_id()) for _ in range(10)]
+    refs = [(where, await put(store, where, 100)) for where in places * 2]
+    unsealed = [
+        segment
+        for where in places
+        for segment in await store.list_segments(where.tenant_id)
+        if not segment.sealed
+    ]
+    assert len(unsealed) <= 4 + 1
+    for where, ref in refs:
+        assert await is_whole(store, where, ref)
+
+
+async def test_a_segment_that_cannot_be_opened_again_loses_nothing(
+    opening: Open, disk: FaultyDisk
+) -> None:
+    """Without a descriptor the write is refused; the next one goes into a new segment."""
+    store = opening(open_segments_max=1)
+    first, second = (Place(new_tenant_id(), new_bucket_id()) for _ in range(2))
+    refs = [(where, await put(store, where, 100)) for where in (first, second, second)]
+    disk.fail("open", errno.EMFILE, times=1, where=first.tenant_id.hex())
+    with pytest.raises(OutOfSpace):
+        await put(store, first, 100)
+    refs.append((first, await put(store, first, 100)))
+    assert refs[-1][1].container != refs[0][1].container
+    for where, ref in refs:
+        assert await is_whole(store, where, ref)
+
+
+async def test_one_flush_of_several_that_fails_is_told(opening: Open, disk: FaultyDisk) -> None:
+    """Segments flushed at once fail alone, and the group is not acknowledged."""
+    store = opening(zeros_ahead=False)
+    places = [Place(new_tenant_id(), new_bucket_id()) for _ in range(4)]
+    kept = [(where, await put(store, where, 100)) for where in places]
+    written = [(where, (await begun(store, where, 100))[0]) for where in places]
+    disk.fail("fdatasync", errno.EIO, where=places[2].tenant_id.hex())
+    with pytest.raises(FlushFailed):
+        await store.sync([ref for _, ref in written], places)
+    reader = opening()
+    durable = {ref for _, ref in kept}
+    assert durable <= set(await walked(reader))
+    lost = written[2][1]
+    assert lost not in set(await walked(reader))
 
 
 async def test_a_segment_sealed_for_others_stays_open_for_reading(opening: Open) -> None:

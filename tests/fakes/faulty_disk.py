@@ -45,8 +45,7 @@ class FaultyDisk(SystemDisk):
 
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         """Open a file or folder; return its descriptor."""
-        if flags & os.O_CREAT:
-            self._meet("create", path)
+        self._meet("create" if flags & os.O_CREAT else "open", path)
         return super().open(path, flags, mode)
 
     def mkdir(self, path: str) -> None:
@@ -83,6 +82,17 @@ class FaultyDisk(SystemDisk):
         """Flush a file."""
         self._meet("fdatasync", _path(descriptor))
         super().fdatasync(descriptor)
+
+    def fdatasync_all(self, descriptors: Sequence[int]) -> list[OSError | None]:
+        """Flush files one after the other."""
+        return [self._tried(descriptor) for descriptor in descriptors]
+
+    def _tried(self, descriptor: int) -> OSError | None:
+        try:
+            self.fdatasync(descriptor)
+        except OSError as error:
+            return error
+        return None
 
     def fsync(self, descriptor: int) -> None:
         """Flush a folder."""

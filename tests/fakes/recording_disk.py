@@ -113,6 +113,17 @@ class RecordingDisk(SystemDisk):
         super().fdatasync(descriptor)
         self._recorder.add(Event("fdatasync", _path(descriptor), began))
 
+    def fdatasync_all(self, descriptors: Sequence[int]) -> list[OSError | None]:
+        """Flush files one after the other."""
+        return [self._tried(descriptor) for descriptor in descriptors]
+
+    def _tried(self, descriptor: int) -> OSError | None:
+        try:
+            self.fdatasync(descriptor)
+        except OSError as error:
+            return error
+        return None
+
     def fsync(self, descriptor: int) -> None:
         """Flush a folder."""
         began = self._recorder.now()

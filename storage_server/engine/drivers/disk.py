@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
+from storage_server.engine.drivers import aio
+
 Writable = bytearray | memoryview
 Readable = bytes | bytearray | memoryview
 
@@ -43,6 +45,10 @@ class Disk(Protocol):
 
     def fdatasync(self, descriptor: int) -> None:
         """Make a file's bytes durable, and as much of its inode as reading them takes."""
+        ...
+
+    def fdatasync_all(self, descriptors: Sequence[int]) -> list[OSError | None]:
+        """Do so for several files at once; return why each one failed, None where it is durable."""
         ...
 
     def fsync(self, descriptor: int) -> None:
@@ -95,6 +101,10 @@ class SystemDisk:
     def fdatasync(self, descriptor: int) -> None:
         """Make a file's bytes durable, and as much of its inode as reading them takes."""
         os.fdatasync(descriptor)
+
+    def fdatasync_all(self, descriptors: Sequence[int]) -> list[OSError | None]:
+        """Do so for several files at once; return why each one failed, None where it is durable."""
+        return aio.fdatasync_all(descriptors)
 
     def fsync(self, descriptor: int) -> None:
         """Make a folder's entries durable."""

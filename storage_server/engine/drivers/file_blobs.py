@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from storage_server.core.ids import BlobId, BucketId, IncarnationId, TenantId
-from storage_server.core.limits import CHUNK_BYTES
+from storage_server.core.limits import CHUNK_BYTES, MIB
 from storage_server.engine.blob_format import HEADER_BYTES, SEGMENT_ENTRY_BYTES_MAX
 from storage_server.engine.blobstore import BlobHead, Place, Ref, Sink, Space
 from storage_server.engine.buffers import TRANSFER_BYTES, BufferPool
@@ -25,6 +25,7 @@ from storage_server.engine.drivers.segments import (
     SEGMENTS,
     Segment,
     SegmentInfo,
+    flush_together,
     read_segment_info,
     scan_segment,
     trimmed_bytes,
@@ -44,6 +45,8 @@ _T = TypeVar("_T")
 
 READ_NOW_BYTES_MAX: Final = 5 * CHUNK_BYTES + 8192  # 256 KiB lie in up to 5 chunks; and tags
 _WALK_STEP: Final = 256  # heads per thread hop: some 2 ms
+# A segment that is longer is sealed instead of parked: nobody compacts it before.
+_PARKED_BYTES_MAX: Final = 4 * MIB
 _IN_SEGMENT: Final = b"\x00"
 _IN_OWN_FILE: Final = b"\x01"
 
@@ -59,6 +62,8 @@ class FileBlobOptions:
     """Write zeros ahead in segments."""
     descriptors_max: int = 512
     open_segments_max: int = 256
+    """Segments whose files stay open; those of more tenants are parked, and opened anew."""
+    unsealed_segments_max: int = 16_384
     flush_threads: int = 4
     work_threads: int = 8
     buffers_kept: int = 32
@@ -94,6 +99,10 @@ class FileBlobStore:
         """Whether each segment that was let go of has its end mark; all are, once closed."""
         self._lock = threading.Lock()
         self._open: dict[TenantId, Segment] = {}
+        """Each tenant's segment, the one that was begun first ahead."""
+        self._warm: dict[TenantId, None] = {}
+        """Whose segments' files stay open."""
+        self._resting: list[Segment] = []
         self._full: list[Segment] = []
         self._undurable: dict[BlobId, Segment | OwnFileSink] = {}
         self._flushers = ThreadPoolExecutor(2, "blob-sync")
@@ -144,13 +153,15 @@ class FileBlobStore:
         }
         with self._lock:
             full, self._full = self._full, []
-        if not waiting and not full:
+            resting, self._resting = self._resting, []
+        if not (waiting or full or resting):
             return None
         files = list(dict.fromkeys(waiting.values()))
 
         def flush() -> None:
             try:
                 self._flush_all(files, full)
+                self._park_all(resting)
             except BaseException:
                 self._undurable.update(waiting)  # so that asking again can't look like success
                 raise
@@ -168,6 +179,8 @@ class FileBlobStore:
         with self._lock:
             segment = self._open.get(tenant_id)
             offset = None if segment is None else segment.reserve(pieces, size)
+            if tenant_id not in self._warm:
+                self._warm_up(tenant_id)
             if segment is None or offset is None:
                 segment = self._next_segment(tenant_id)
                 offset = segment.reserve(pieces, size)
@@ -322,6 +335,8 @@ class FileBlobStore:
         with self._lock:
             segments = [*self._open.values(), *self._full]
             self._open.clear()
+            self._warm.clear()
+            self._resting.clear()
             self._full.clear()
             self._undurable.clear()
         self.has_sealed &= await self._run(self._flushers, lambda: _seal_all(segments))
@@ -353,12 +368,18 @@ class FileBlobStore:
         return sink
 
     def _flush_all(self, files: Sequence[Segment | OwnFileSink], full: Sequence[Segment]) -> None:
-        """Flush all at once, in parallel; every one is tried, then the worst failure is raised."""
-        others = [self._lanes.submit(one.flush) for one in files[1:]]
-        failures: list[EngineError] = []
-        if files:
+        """Flush all at once; every one is tried, then the worst failure is raised."""
+        together = [one for one in files if isinstance(one, Segment) and not one.is_new]
+        if len(together) < 2:
+            together = []
+        apart = [one for one in files if one not in together]
+        # This thread has something to do as well.
+        handed = apart if together else apart[1:]
+        others = [self._lanes.submit(one.flush) for one in handed]
+        failures = flush_together(self._disk, together)
+        for one in apart[: len(apart) - len(handed)]:
             try:
-                files[0].flush()
+                one.flush()
             except EngineError as error:
                 failures.append(error)
         wait(others)
@@ -381,6 +402,12 @@ class FileBlobStore:
                 if isinstance(one, Segment) and one.wants_room:
                     with contextlib.suppress(RuntimeError):  # the store is closed
                         self._workers.submit(one.make_room)
+
+    def _park_all(self, segments: Sequence[Segment]) -> None:
+        """Close the files of segments whose tenants rest; those that are busy come next time."""
+        busy = [segment for segment in segments if not segment.park()]
+        with self._lock:
+            self._resting += [one for one in busy if one.tenant_id not in self._warm]
 
     def _unlink(self, path: str) -> None:
         """Remove a file durably: the row that knows of it goes next, so it must not come back."""
@@ -455,15 +482,30 @@ class FileBlobStore:
     def _next_segment(self, tenant_id: TenantId) -> Segment:
         """Open a new segment for a tenant; the caller holds the lock."""
         replaced = self._open.pop(tenant_id, None)
-        if replaced is None and len(self._open) >= self._options.open_segments_max:
+        if replaced is None and len(self._open) >= self._options.unsealed_segments_max:
             replaced = self._open.pop(next(iter(self._open)))
-            # What was just written is likely to be read: opening it anew costs a hop to a thread.
-            self._descriptors.keep(replaced.container, replaced.duplicate())
+            self._warm.pop(replaced.tenant_id, None)
         if replaced is not None:
             self._full.append(replaced)
         segment = Segment(self._disk, self._folders, tenant_id, self._incarnation)
         self._open[tenant_id] = segment
         return segment
+
+    def _warm_up(self, tenant_id: TenantId) -> None:
+        """Keep a tenant's file open; the caller holds the lock.
+
+        When there are too many, the one that was opened first is closed.
+        """
+        if len(self._warm) >= self._options.open_segments_max:
+            resting = self._open[next(iter(self._warm))]
+            del self._warm[resting.tenant_id]
+            # What was just written is likely to be read: opening it anew costs a hop to a thread.
+            self._descriptors.keep(resting.container, resting.duplicate())
+            if resting.stored_bytes > _PARKED_BYTES_MAX:
+                self._full.append(self._open.pop(resting.tenant_id))
+            else:
+                self._resting.append(resting)
+        self._warm[tenant_id] = None
 
     def _opened_segment(self, tenant_id: TenantId, ref: Ref) -> int | None:
         """Return a descriptor of the segment that this store is writing, if it is that one."""

@@ -8,7 +8,7 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -56,13 +56,36 @@ class SegmentInfo(msgspec.Struct, frozen=True, gc=False):
 class Segment:
     """The open segment of a tenant in this process.
 
-    ``reserve`` is called from the loop, ``flush``, ``make_room`` and ``seal`` from threads. Offsets
-    are given out in order and never taken back, so what is flushed has no holes.
+    ``reserve`` is called from the loop, ``flush``, ``make_room``, ``park`` and ``seal`` from
+    threads. Offsets are given out in order and never taken back, so what is flushed has no holes.
 
     Zeros are only ever written behind ``_wiped``, and entries only before it unless their writer
     holds ``_wiping``: so no zero meets an entry. The locks are taken in the order ``_flushing``,
-    ``_wiping``, ``_lock``.
+    ``_wiping``, ``_lock``; ``_flushing`` of several segments in the order of their containers.
     """
+
+    __slots__ = (
+        "_allocated",
+        "_closed",
+        "_descriptor",
+        "_disk",
+        "_end",
+        "_flushing",
+        "_folder",
+        "_folders",
+        "_incarnation",
+        "_lock",
+        "_name",
+        "_pending",
+        "_queue",
+        "_wants_room",
+        "_wiped",
+        "_wiping",
+        "_written",
+        "container",
+        "error",
+        "tenant_id",
+    )
 
     def __init__(
         self, disk: Disk, folders: Folders, tenant_id: TenantId, incarnation: IncarnationId
@@ -81,12 +104,23 @@ class Segment:
         self._queue: list[Readable] = [_header(incarnation, tenant_id, self.container)]
         self._end = SEGMENT_HEADER_BYTES
         self._written = 0
+        self._pending = 0  # where what is being flushed ends
         self._allocated = 0
         self._wiped = 0
         self._wants_room = True
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._wiping = threading.Lock()
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether nothing was ever flushed: its first flush makes the file."""
+        return not self._written
+
+    @property
+    def stored_bytes(self) -> int:
+        """How long it is, with what waits to be flushed."""
+        return self._end
 
     @property
     def idle(self) -> bool:
@@ -116,26 +150,104 @@ class Segment:
             OutOfSpace: The device is full; nothing that was queued is in the segment.
             FlushFailed: The device did not take it. Either way the segment takes no more.
         """
-        with self._flushing:
-            with self._lock:
-                if self.error is not None:
-                    raise type(self.error)(*self.error.args)
-                pieces, self._queue = self._queue, []
-                end = self._end
-            if not pieces:
-                return
-            if self._closed:
-                raise FlushFailed("the segment is sealed")
+        descriptor = self.begin_flush()
+        if descriptor < 0:
+            return
+        failure: OSError | None = None
+        try:
+            self._disk.fdatasync(descriptor)
+        except OSError as error:
+            failure = error
+        self.end_flush(failure)
+
+    def begin_flush(self) -> int:
+        """Write what is queued; return the descriptor that has to be flushed, -1 for none.
+
+        With a descriptor the segment is the caller's until he calls ``end_flush``.
+
+        Raises:
+            EngineError: As ``flush``.
+        """
+        self._flushing.acquire()
+        is_begun = False
+        try:
+            is_begun = self._write_queued()
+        finally:
+            if not is_begun:
+                self._flushing.release()
+        return self._descriptor if is_begun else -1
+
+    def end_flush(self, failure: OSError | None) -> None:
+        """Take note of how the flush that was begun ended.
+
+        Raises:
+            FlushFailed: It failed.
+        """
+        try:
+            if failure is None and self._written == 0:
+                self._folders.sync(self._folder)
+        except OSError as error:
+            failure = error
+        try:
+            if failure is not None:
+                failed = FlushFailed(failure.strerror)
+                self._fail(failed)
+                raise failed from failure
+            self._written = self._pending
+        finally:
+            self._flushing.release()
+
+    def _write_queued(self) -> bool:
+        """Write what is queued; tell whether that was anything."""
+        with self._lock:
+            if self.error is not None:
+                raise type(self.error)(*self.error.args)
+            pieces, self._queue = self._queue, []
+            end = self._end
+        if not pieces:
+            return False
+        if self._closed:
+            raise FlushFailed("the segment is sealed")
+        try:
+            if self._is_parked():
+                self._descriptor = self._reopen()
+            if end <= self._wiped:
+                write_all(self._disk, self._descriptor, pieces, self._written)
+            else:
+                self._append(pieces, end)
+        except OSError as error:
+            self._fail(meaning(error))
+            raise meaning(error) from error
+        self._pending = end
+        return True
+
+    def park(self) -> bool:
+        """Let go of the file, and of what is reserved in it, until something is to be flushed.
+
+        False: something is, and nothing was done. Else all that was written is durable, so there is
+        no failure left that the kernel would tell this descriptor and not the next one.
+        """
+        with self._flushing, self._wiping, self._lock:
+            if self._queue:
+                return False
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor < 0:
+                return True
             try:
-                if end <= self._wiped:
-                    write_all(self._disk, self._descriptor, pieces, self._written)
-                else:
-                    self._append(pieces, end)
-            except OSError as error:
-                self._fail(meaning(error))
-                raise meaning(error) from error
-            self._flush_device()
-            self._written = end
+                if self._allocated > self._wiped:
+                    self._disk.truncate(descriptor, self._wiped)
+                    self._allocated = self._wiped
+            except OSError:
+                return True  # what is reserved is reserved a while longer
+            finally:
+                os.close(descriptor)
+            return True
+
+    def _is_parked(self) -> bool:
+        return self._descriptor < 0 and bool(self._folder)
+
+    def _reopen(self) -> int:
+        return self._disk.open(f"{self._folder}/{self._name}", os.O_RDWR)
 
     def make_room(self) -> None:
         """Write zeros ahead of the entries and make them durable, if it is time for that.
@@ -170,9 +282,14 @@ class Segment:
         """
         with self._flushing, self._wiping, self._lock:
             self._closed = True
+            try:
+                if self._is_parked() and self.error is None:
+                    self._descriptor = self._reopen()
+            except OSError:
+                return False
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor < 0:
-                return True
+                return not self._folder
             try:
                 if self.error is None:
                     mark = _seal(self.container, self._written)
@@ -238,16 +355,6 @@ class Segment:
                 raise
         self._allocated = to
 
-    def _flush_device(self) -> None:
-        try:
-            self._disk.fdatasync(self._descriptor)
-            if self._written == 0:
-                self._folders.sync(self._folder)
-        except OSError as error:
-            failed = FlushFailed(error.strerror)
-            self._fail(failed)
-            raise failed from error
-
     def _fail(self, error: EngineError) -> None:
         with self._lock:
             self.error = error
@@ -260,6 +367,36 @@ class Segment:
                 self._disk.unlink(f"{self._folder}/{self._name}")
         except OSError:
             return  # what is left behind the last durable entry belongs to nobody
+
+
+def flush_together(disk: Disk, segments: Sequence[Segment]) -> list[EngineError]:
+    """Flush several segments as ``Segment.flush`` does, all at once; return what failed."""
+    failures: list[EngineError] = []
+    begun: list[tuple[Segment, int]] = []
+    outcomes: list[OSError | None] = []
+    try:
+        for segment in sorted(segments, key=_container):
+            try:
+                descriptor = segment.begin_flush()
+            except EngineError as error:
+                failures.append(error)
+            else:
+                if descriptor >= 0:
+                    begun.append((segment, descriptor))
+        outcomes = disk.fdatasync_all([descriptor for _, descriptor in begun])
+    finally:
+        if not outcomes:  # something unforeseen ended it: none of them may be taken for durable
+            outcomes = [OSError(errno.EIO, "the flush was given up")] * len(begun)
+        for (segment, _), outcome in zip(begun, outcomes, strict=True):
+            try:
+                segment.end_flush(outcome)
+            except EngineError as error:
+                failures.append(error)
+    return failures
+
+
+def _container(segment: Segment) -> int:
+    return segment.container
 
 
 def scan_segment(
