@@ -39,6 +39,8 @@ class Departures:
         """Begin with nothing."""
         self._waiting: list[LaneHandler] = []
         self._began_s = 0.0
+        self.coming = 0
+        """Replies of requests that wait for something: the last of them to come need not wait."""
 
     def add(self, connection: "LaneHandler", loop: asyncio.AbstractEventLoop) -> None:
         """Take a connection that has a reply to send."""
@@ -204,13 +206,17 @@ class LaneHandler(web.RequestHandler):
         else:
             if type(waits_for) is LightWait:
                 self._running = waits_for
+                self._departures.coming += 1
                 waits_for.add_done_callback(partial(self._come_back, answering))
             else:
                 self._finish_in(self._loop.create_task(go_on(answering, waits_for)))
 
     def _come_back(self, answering: Answering, _: asyncio.Future[Any]) -> None:
         self._running = None
+        self._departures.coming -= 1
         self._advance(answering)
+        if not self._departures.coming:
+            self._departures.send()
 
     def _finish_in(self, task: asyncio.Task[bool]) -> None:
         self._running = task

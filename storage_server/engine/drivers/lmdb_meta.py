@@ -64,7 +64,6 @@ class LmdbMetaStore:
         self._pool: ThreadPoolExecutor | None = None
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
-        self._waiting: list[Job] = []
         self._closed = False
 
     @classmethod
@@ -100,12 +99,15 @@ class LmdbMetaStore:
 
     async def create(self, part: Part) -> None:
         """Make the partition with generation 0 and sequence 0, durably; idempotent."""
-        await self._write(Job(part, lambda group: group.create(part), self._loop.create_future()))
+        job = Job(part, lambda group: group.create(part), self._loop.create_future())
+        self._write([job])
+        await job.future
 
     async def drop(self, part: Part, limit: int) -> bool:
         """Remove up to ``limit`` rows of a closed partition; True when nothing is left of it."""
-        future = self._loop.create_future()
-        return bool(await self._write(Job(part, lambda group: group.drop(part, limit), future)))
+        job = Job(part, lambda group: group.drop(part, limit), self._loop.create_future())
+        self._write([job])
+        return bool(await job.future)
 
     async def commit(
         self, part: Part, txs: Sequence[Tx], before: Callable[[], None] | None = None
@@ -120,18 +122,21 @@ class LmdbMetaStore:
         """
         if not txs:
             return []
-        return cast("Outcomes", await self._write(self._committing(part, txs, before)))
+        job = self._committing(part, txs, before)
+        self._write([job])
+        return cast("Outcomes", await job.future)
 
     async def commit_all(
         self, groups: Sequence[tuple[Part, Sequence[Tx]]], before: Callable[[], None] | None = None
     ) -> list[Outcomes | OutOfSpace]:
         """Do so for several partitions, in one transaction: one hop to the thread and back."""
         first = None if before is None else _once(before)
-        futures = [self._write(self._committing(*group, first)) for group in groups]
-        # The writer is given them at once and tells them at once. Each is looked at, so that none
-        # counts as an error that nobody saw when the first one is raised.
-        await asyncio.gather(*futures, return_exceptions=True)
-        return [_outcome(future) for future in futures]
+        jobs = [self._committing(*group, first) for group in groups]
+        self._write(jobs)
+        # The writer tells them at once. Each is looked at, so that none counts as an error that
+        # nobody saw when the first one is raised.
+        await asyncio.gather(*(job.future for job in jobs), return_exceptions=True)
+        return [_outcome(job.future) for job in jobs]
 
     def get_now(self, part: Part, key: bytes) -> bytes | Later | None:
         """Return a row; ``LATER`` when reads may wait for the disk."""
@@ -212,7 +217,6 @@ class LmdbMetaStore:
         if self._closed:
             return
         self._closed = True
-        self._hand_over()
         await asyncio.to_thread(self._writer.stop)
         if self._pool is not None:
             self._pool.shutdown()
@@ -223,20 +227,12 @@ class LmdbMetaStore:
         future = self._loop.create_future()
         return Job(part, lambda group: group.commit(part, txs), future, txs, before)
 
-    def _write(self, job: Job) -> asyncio.Future[object]:
-        """Queue a job; those of one turn of the loop reach the writer together."""
+    def _write(self, jobs: list[Job]) -> None:
+        """Hand jobs to the writer, all for one transaction."""
+        assert os.getpid() == self._pid, "LMDB must not be used across a fork"
         if self._closed:
             raise Stopped("the metadata store is closed")
-        if not self._waiting:
-            self._loop.call_soon(self._hand_over)
-        self._waiting.append(job)
-        return job.future
-
-    def _hand_over(self) -> None:
-        assert os.getpid() == self._pid, "LMDB must not be used across a fork"
-        if self._waiting:
-            self._writer.submit(self._waiting)
-            self._waiting = []
+        self._writer.submit(jobs)
 
     async def _read(self, work: Callable[[Txn], _T]) -> _T:
         if not self._is_cold():
