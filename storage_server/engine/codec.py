@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Final, TypeVar
 
 import msgspec
-from isal.isal_zlib import crc32
+from zlib_ng.zlib_ng import crc32
 
 from storage_server.core.ids import NULL_VERSION, VersionId
 from storage_server.engine import keys

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import msgspec
 import xxhash
 from awscrt import checksums as crt
-from isal.isal_zlib import crc32
+from zlib_ng.zlib_ng import crc32
 
 from storage_server.s3.errors import InvalidRequest
 
