@@ -16,6 +16,7 @@ from storage_server.engine.records import (
     Body,
     BodyFacts,
     BucketRecord,
+    Checksum,
     NameRecord,
     NewObject,
     Writer,
@@ -25,6 +26,8 @@ from storage_server.engine.versions import NewVersion, Pending, make_version
 PREFIXES = 200
 _ROWS_PER_COMMIT = 1500
 _ETAG = "d41d8cd98f00b204e9800998ecf8427e"
+# What SDKs send with every object; the CRC of nothing is 0.
+_CHECKSUM = Checksum("CRC32", bytes(4))
 
 
 def key_of(index: int) -> str:
@@ -77,9 +80,9 @@ def _version(owner: CanonicalId, index: int) -> NewVersion:
         owner=owner,
         writer=Writer(PrincipalId("seed"), "seed", "seed"),
         headers=(("content-type", "application/octet-stream"),),
-        user_metadata=(("bench", "m" * 150),),
+        user_metadata=(("bench", "m" * 137),),
     )
-    facts = BodyFacts(etag=_ETAG, md5=bytes.fromhex(_ETAG))
+    facts = BodyFacts(etag=_ETAG, md5=bytes.fromhex(_ETAG), checksum=_CHECKSUM)
     return make_version(key_of(index).encode(), new, facts, Body(), 0)
 
 

@@ -20,6 +20,8 @@ from storage_server.core.ids import NULL_VERSION, VersionId
 from storage_server.engine import keys
 from storage_server.engine.errors import Damaged, FormatTooNew
 from storage_server.engine.records import (
+    Checksum,
+    ChecksumType,
     Detail,
     Kind,
     Usage,
@@ -28,7 +30,35 @@ from storage_server.engine.records import (
 
 FORMAT: Final = 1
 FLAG_NULL: Final = 0x01
-_KNOWN_FLAGS: Final = FLAG_NULL
+# Which checksum a version has: bit 1 its type, bits 2 to 5 which of these its algorithm is, from 1.
+# An algorithm keeps its place for ever; new ones are put behind, and older programs refuse them.
+_ALGORITHMS: Final = (
+    "CRC64NVME",
+    "CRC32",
+    "CRC32C",
+    "SHA1",
+    "SHA256",
+    "SHA512",
+    "MD5",
+    "XXHASH64",
+    "XXHASH3",
+    "XXHASH128",
+)
+_CHECKSUM_FLAGS: Final = {
+    (algorithm, kind): number << 2 | kind << 1
+    for number, algorithm in enumerate(_ALGORITHMS, 1)
+    for kind in ChecksumType
+}
+# What a listing prints of it, by its flags.
+_CHECKSUM_TEXTS: Final = {0: b""} | {
+    flags: b"<ChecksumAlgorithm>%b</ChecksumAlgorithm><ChecksumType>%b</ChecksumType>"
+    % (algorithm.encode(), kind.name.encode())
+    for (algorithm, kind), flags in _CHECKSUM_FLAGS.items()
+}
+_NO_FLAGS: Final = frozenset((0,))
+_KNOWN_FLAGS: Final = frozenset(
+    flags | null for flags in _CHECKSUM_TEXTS for null in (0, FLAG_NULL)
+)
 
 # format, flags, seq, time | kind, order, modified, random half of the id |
 # where the text ends, and the lengths of the ETag and of the storage class in it
@@ -53,11 +83,16 @@ _BY_HIGHEST: Final = {entry >> 24: byte for byte, entry in enumerate(_CRC_TABLE)
 # Format and flags times this go into a row's checksum. With so many bits no bit that flips in one
 # checksum makes it that of a row with other flags.
 _SPREAD: Final = 0x9E3779B1
+_MARKS: Final = {flags: flags * _SPREAD & 0xFFFFFFFF for flags in _KNOWN_FLAGS}
 # What CRC-32 over a message and its own little-endian CRC comes to, whatever the message was, by
-# what went into that CRC: one look at what a page of rows comes to says that all of them are sound,
-# and of a format and flags known here.
-_RESIDUES: Final = {mark: crc32(_CRC.pack(mark)) for mark in (0, FLAG_NULL * _SPREAD)}
-_SOUND: Final = frozenset(_RESIDUES.values())
+# what went into that CRC.
+_RESIDUES: Final = {mark: crc32(_CRC.pack(mark)) for mark in _MARKS.values()}
+# What stands between a key and its text, by what its row comes to. So one look says of a row that
+# it is sound, that its format and flags are known here, and what its checksum is.
+_BEHIND_KEYS: Final = {
+    _RESIDUES[mark]: b"</Key>%b<LastModified>" % _CHECKSUM_TEXTS[flags & ~FLAG_NULL]
+    for flags, mark in _MARKS.items()
+}
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_detail = msgspec.msgpack.Decoder(Detail).decode
@@ -84,7 +119,7 @@ def decode_record(kind: type[T], row_key: bytes, row: bytes) -> T:
         Damaged: The checksum does not fit, or the bytes are no such record.
         FormatTooNew: A newer program wrote it.
     """
-    _check(row_key, row, 0)
+    _check(row_key, row, _NO_FLAGS)
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
@@ -118,12 +153,18 @@ def encode_version(
     seq: int,
     time_us: int,
     detail: bytes,
+    checksum: Checksum | None,
 ) -> bytes:
-    """Return the row of a version; ``id_half`` is the random half of its id, None for ``null``."""
+    """Return the row of a version; ``id_half`` is the random half of its id, None for ``null``.
+
+    ``checksum`` is the detail's: a listing tells its algorithm and type, and decodes no detail.
+    """
     assert len(etag) <= _ETAG_BYTES_MAX, "an ETag is an MD5, and at most five digits of parts"
     assert size_bytes < 10**_SIZE_DIGITS_MAX, "no object has so many bytes"
     assert len(storage_class) <= _CLASS_BYTES_MAX, "no storage class of S3 has a longer name"
     flags = FLAG_NULL if id_half is None else 0
+    if checksum is not None:
+        flags |= _CHECKSUM_FLAGS.get((checksum.algorithm, checksum.type), 0)
     text = _TEXT % (iso_ms(modified_us), etag, size_bytes, storage_class)
     head = _VERSION.pack(
         FORMAT,
@@ -139,7 +180,7 @@ def encode_version(
         len(storage_class),
     )
     row = b"".join((head, text, detail))
-    return row + _CRC.pack(crc32(row, crc32(row_key)) ^ flags * _SPREAD)
+    return row + _CRC.pack(crc32(row, crc32(row_key)) ^ _MARKS[flags])
 
 
 def rekey_version(old_key: bytes, new_key: bytes, row: bytes) -> bytes:
@@ -169,6 +210,7 @@ def encode_changed_version(
         seq=seq,
         time_us=time_us,
         detail=encode_detail(detail),
+        checksum=detail.checksum,
     )
 
 
@@ -224,24 +266,28 @@ def is_marker_row(row: bytes) -> bool:
 
 def listed(
     row_keys: Sequence[bytes], found: Sequence[bytes], stem: bytes = b""
-) -> tuple[list[bytes], list[bytes]]:
-    """Return the keys of version rows and what a listing prints of them, in order.
+) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return the keys of version rows and what a listing prints behind each, in order.
 
     The rest of a row is not decoded. ``stem`` is what each row key begins with and is no part of.
-    The texts are as ``records.ObjectPage`` has them.
+    What is printed is as ``records.ObjectPage`` has it: behind the keys, and the texts.
 
     Raises:
         Damaged: A row's checksum does not fit.
         FormatTooNew: A newer program wrote it.
     """
-    if not _SOUND.issuperset(map(crc32, found, map(crc32, row_keys, repeat(_before(stem))))):
+    residues = map(crc32, found, map(crc32, row_keys, repeat(_before(stem))))
+    try:
+        behind_keys = list(map(_BEHIND_KEYS.__getitem__, residues))
+    except KeyError as error:
         for row_key, row in zip(row_keys, found, strict=True):
             _check(row_key[len(stem) :], row, _KNOWN_FLAGS)
+        raise Damaged("a version row is of no known format") from error
     plain = list(map(itemgetter(slice(len(stem) + 1, -2)), row_keys))
     if b"\x00" in b"".join(plain):
         plain = [keys.unescape(key) for key in plain]
     try:
-        return plain, [row[_TEXT_AT : row[_TEXT_END_AT]] for row in found]
+        return plain, behind_keys, [row[_TEXT_AT : row[_TEXT_END_AT]] for row in found]
     except IndexError as error:
         raise Damaged("a version row is too short") from error
 
@@ -284,7 +330,7 @@ def decode_usage(row_key: bytes, row: bytes) -> Usage:
     Raises:
         Damaged: The row is not sound.
     """
-    _check(row_key, row, 0)
+    _check(row_key, row, _NO_FLAGS)
     if len(row) != _USAGE.size + 4:
         raise Damaged("a usage row has a wrong length")
     return Usage(*_USAGE.unpack_from(row)[4:])
@@ -308,7 +354,7 @@ def decode_moved(row_key: bytes, row: bytes) -> bytes:
     Raises:
         Damaged: The row is not sound.
     """
-    _check(row_key, row, 0)
+    _check(row_key, row, _NO_FLAGS)
     return row[_ENVELOPE.size : -4]
 
 
@@ -318,7 +364,7 @@ def decode_number(row_key: bytes, row: bytes) -> int:
     Raises:
         Damaged: The row is not sound.
     """
-    _check(row_key, row, 0)
+    _check(row_key, row, _NO_FLAGS)
     return int.from_bytes(row[_ENVELOPE.size : -4], "big")
 
 
@@ -346,14 +392,14 @@ def _mark(row: bytes) -> int:
     return ((row[0] ^ FORMAT) << 8 | row[1]) * _SPREAD & 0xFFFFFFFF
 
 
-def _check(row_key: bytes, row: bytes, flags: int) -> None:
+def _check(row_key: bytes, row: bytes, known_flags: frozenset[int]) -> None:
     if len(row) < _ENVELOPE.size + 4:
         raise Damaged("a row is too short")
     mark = _mark(row)
     residue = _RESIDUES.get(mark)
     if crc32(row, crc32(row_key)) != (crc32(_CRC.pack(mark)) if residue is None else residue):
         raise Damaged("a row's checksum does not fit")
-    if row[0] > FORMAT or row[1] & ~flags & 0xFF:
+    if row[0] > FORMAT or row[1] not in known_flags:
         raise FormatTooNew("a row was written by a newer program")
 
 

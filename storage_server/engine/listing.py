@@ -14,7 +14,7 @@ from storage_server.engine.records import (
     VersionRecord,
 )
 
-_EMPTY: Final = ObjectPage([], [], [], truncated=False, next_marker=b"")
+_EMPTY: Final = ObjectPage([], [], [], [], truncated=False, next_marker=b"")
 
 
 class Listings:
@@ -39,15 +39,15 @@ class Listings:
         if not delimiter:
             start, end = keys.prefix_range(rows.CURRENT, prefix)
             flat = await self._meta.columns(part, max(start, bound), end, limit)
-            found, texts = codec.listed(flat.keys, flat.values, flat.stem)
-            return ObjectPage(found, texts, [], flat.more, found[-1] if flat.more else b"")
+            listed = codec.listed(flat.keys, flat.values, flat.stem)
+            return ObjectPage(*listed, [], flat.more, listed[0][-1] if flat.more else b"")
         spec = RollupSpec(rows.CURRENT, prefix, delimiter, bound, limit)
         page = await self._meta.rollup(part, spec)
         alone = [(row_key, row) for row_key, row in page.rows if row is not None]
-        found, texts = codec.listed([one[0] for one in alone], [one[1] for one in alone])
+        listed = codec.listed([one[0] for one in alone], [one[1] for one in alone])
         prefixes = [row_key for row_key, row in page.rows if row is None]
         last = _key_of(page) if page.more else b""
-        return ObjectPage(found, texts, prefixes, page.more, last)
+        return ObjectPage(*listed, prefixes, page.more, last)
 
     async def owners(self, bucket: BucketRecord, names: Sequence[bytes]) -> list[CanonicalId]:
         """Return whose the current object of each key is; the bucket's owner's if it is gone."""

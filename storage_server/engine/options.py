@@ -25,7 +25,7 @@ class StoreOptions:
 
     ``lanes`` are the threads for work that blocks. ``on_flush_failed`` is called once when a flush
     fails in this process; ``is_stopped`` tells whether one failed in any process of the instance.
-    ``descriptors_max`` files of objects stay open for reading.
+    ``descriptors_max`` files of objects stay open for reading, ``open_segments_max`` for writing.
     ``disk`` and ``meta_faults`` are for tests that break them; None: the machine's own.
     """
 
@@ -37,5 +37,6 @@ class StoreOptions:
     space_reserve_bytes: int = limits.SPACE_RESERVE_BYTES
     direct_io: bool = True
     descriptors_max: int = 512
+    open_segments_max: int = 256
     disk: Disk | None = None
     meta_faults: Faults | None = None

@@ -481,6 +481,11 @@ class VersionRecord(msgspec.Struct, frozen=True):
         """Tell whether this is the null version."""
         return self.version_id == NULL_VERSION
 
+    @property
+    def checksum(self) -> Checksum | None:
+        """Its checksum, if it has one."""
+        return self.detail.checksum
+
 
 class ListedMarkerOrVersion(msgspec.Struct, frozen=True, gc=False):
     """One entry of a versions listing."""
@@ -494,11 +499,13 @@ class ObjectPage(msgspec.Struct, frozen=True):
     """One page of current objects, entries and prefixes in one byte order.
 
     ``texts`` says of each of ``keys`` what a listing prints: what stands between the tags
-    ``<LastModified>`` and ``</StorageClass>``. ``next_marker`` (a key or a prefix) continues the
-    listing when ``truncated``.
+    ``<LastModified>`` and ``</StorageClass>``. ``behind_keys`` has what stands between a key and
+    its text: those tags, and between them which checksum the object has. ``next_marker`` (a key or
+    a prefix) continues the listing when ``truncated``.
     """
 
     keys: list[bytes]
+    behind_keys: list[bytes]
     texts: list[bytes]
     prefixes: list[bytes]
     truncated: bool

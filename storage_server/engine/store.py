@@ -113,7 +113,11 @@ class Store:
         blobs = FileBlobStore(
             data_dir / "objects",
             incarnation.id,
-            FileBlobOptions(direct=options.direct_io, descriptors_max=options.descriptors_max),
+            FileBlobOptions(
+                direct=options.direct_io,
+                descriptors_max=options.descriptors_max,
+                open_segments_max=options.open_segments_max,
+            ),
             options.disk,
         )
         await meta.create(ROOT)

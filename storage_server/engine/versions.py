@@ -244,6 +244,7 @@ class Pending:
                     seq=self.view.seq,
                     time_us=self.view.time_us,
                     detail=new.detail_row,
+                    checksum=new.detail.checksum,
                 ),
             )
         )
@@ -757,6 +758,7 @@ def _put_marker(
                 seq=view.seq,
                 time_us=view.time_us,
                 detail=codec.encode_detail(detail),
+                checksum=None,
             ),
         )
     )

@@ -1,7 +1,7 @@
 """XML in, bounded and without surprises; XML out, by joining bytes."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pyexpat import ExpatError, ParserCreate
 from typing import NoReturn
 
@@ -241,6 +241,11 @@ def wrap(name: bytes, content: bytes) -> bytes:
 
 def document(root: bytes, *content: bytes, namespace: str = NAMESPACE) -> bytes:
     """Return a whole document in S3's namespace, or another, its content given in pieces."""
+    return document_of(root, content, namespace)
+
+
+def document_of(root: bytes, content: Sequence[bytes], namespace: str = NAMESPACE) -> bytes:
+    """Do the same for thousands of pieces, which are not spread over arguments."""
     # Joined once, not formatted: copies of a large listing cost more than rendering its rows.
     start = b'%b<%b xmlns="%b">' % (DECLARATION, root, namespace.encode())
-    return b"".join((start, *content, b"</%b>" % root))
+    return b"".join([start, *content, b"</%b>" % root])

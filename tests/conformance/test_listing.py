@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.digests import ALGORITHMS, checksum
 from tests.servers import S3, fresh_name, refusal
 from tests.wire import S3Wire
 
@@ -132,6 +133,59 @@ def test_an_entry_of_a_listing_says_all(s3: S3, bucket: str) -> None:
     assert len(row["Owner"]["ID"]) == 64
     (row,) = s3.list_objects(Bucket=bucket)["Contents"]
     assert len(row["Owner"]["ID"]) == 64
+
+
+def checksums_of(entries: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Return algorithm and type of each entry's checksum, by key."""
+    return {
+        row["Key"]: (",".join(row.get("ChecksumAlgorithm", ())), row.get("ChecksumType", ""))
+        for row in entries
+    }
+
+
+def put_each_algorithm(s3: S3, bucket: str) -> dict[str, tuple[str, str]]:
+    """Put an object of each algorithm; return what listings say of them, by key."""
+    for algorithm in ALGORITHMS:
+        sent = {f"Checksum{algorithm}": checksum(algorithm, b"x")}
+        s3.put_object(Bucket=bucket, Key=f"put/{algorithm}", Body=b"x", **sent)
+    return {f"put/{algorithm}": (algorithm, "FULL_OBJECT") for algorithm in ALGORITHMS}
+
+
+def put_in_parts(s3: S3, bucket: str, key: str, algorithm: str, kind: str) -> None:
+    """Put an object of one part with such a checksum."""
+    made = s3.create_multipart_upload(
+        Bucket=bucket, Key=key, ChecksumAlgorithm=algorithm, ChecksumType=kind
+    )
+    named = {"Bucket": bucket, "Key": key, "UploadId": made["UploadId"]}
+    part = s3.upload_part(**named, PartNumber=1, Body=b"x", ChecksumAlgorithm=algorithm)
+    field = f"Checksum{algorithm}"
+    entry = {"PartNumber": 1, "ETag": part["ETag"], field: part[field]}
+    s3.complete_multipart_upload(**named, MultipartUpload={"Parts": [entry]})
+
+
+def test_listings_name_the_checksum_of_each_object(s3: S3, wire: S3Wire, versioned: str) -> None:
+    """Sent at once or in parts, copied, tagged or hidden; without any named it is CRC64NVME's."""
+    told = put_each_algorithm(s3, versioned)
+    for algorithm, kind in (("SHA256", "COMPOSITE"), ("CRC32C", "FULL_OBJECT")):
+        put_in_parts(s3, versioned, f"parts/{algorithm}", algorithm, kind)
+        source = f"{versioned}/parts/{algorithm}"
+        s3.copy_object(Bucket=versioned, Key=f"copy/{algorithm}", CopySource=source)
+        told |= {f"parts/{algorithm}": (algorithm, kind), f"copy/{algorithm}": (algorithm, kind)}
+    s3.put_object(Bucket=versioned, Key="put/sdk", Body=b"x")
+    told["put/sdk"] = ("CRC32", "FULL_OBJECT")
+    assert wire.call("PUT", f"/{versioned}/put/nothing", body=b"x").status == 200
+    told["put/nothing"] = ("CRC64NVME", "FULL_OBJECT")
+    tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    s3.put_object_tagging(Bucket=versioned, Key="put/SHA1", Tagging=tags)
+    for call in (s3.list_objects, s3.list_objects_v2):
+        assert checksums_of(call(Bucket=versioned)["Contents"]) == told
+        page = call(Bucket=versioned, Delimiter="/", Prefix="put/", EncodingType="url")
+        put = {key: one for key, one in told.items() if key.startswith("put/")}
+        assert checksums_of(page["Contents"]) == put
+    s3.delete_object(Bucket=versioned, Key="put/MD5")
+    page = s3.list_object_versions(Bucket=versioned)
+    assert checksums_of(page["Versions"]) == told
+    assert checksums_of(page["DeleteMarkers"]) == {"put/MD5": ("", "")}
 
 
 def test_start_after_is_exclusive_and_need_not_exist(s3: S3, filled: str) -> None:

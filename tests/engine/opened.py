@@ -286,6 +286,8 @@ async def open_store(
     disk: Disk | None = None,
     faults: Faults | None = None,
     stops: list[BaseException] | None = None,
+    *,
+    open_segments_max: int = 256,
 ) -> Store:
     """Open a store in a folder."""
     told = [] if stops is None else stops
@@ -295,6 +297,7 @@ async def open_store(
         lanes=LANES,
         on_flush_failed=told.append,
         space_reserve_bytes=0,
+        open_segments_max=open_segments_max,
         disk=disk,
         meta_faults=faults,
     )
@@ -302,13 +305,20 @@ async def open_store(
 
 
 async def open_all(
-    folder: Path, clock: ManualClock, disk: Disk | None = None, faults: Faults | None = None
+    folder: Path,
+    clock: ManualClock,
+    disk: Disk | None = None,
+    faults: Faults | None = None,
+    *,
+    open_segments_max: int = 256,
 ) -> Opened:
     """Open a store in a new folder and make a bucket in it."""
     disk = disk or FaultyDisk()
     faults = faults or FaultyMeta()
     stops: list[BaseException] = []
-    store = await open_store(folder, clock, disk, faults, stops)
+    store = await open_store(
+        folder, clock, disk, faults, stops, open_segments_max=open_segments_max
+    )
     tenant = await ensure_tenant(store.identity, "default")
     bucket = await create_bucket(store, "bucket", tenant)
     return Opened(folder, clock, disk, faults, store, tenant, bucket, stops)

@@ -51,13 +51,24 @@ from storage_server.engine.records import (
     VersionRecord,
     Writer,
 )
+from storage_server.s3 import checksums
 
 NUMBER = st.integers(0, (1 << 63) - 1)
 TEXT = st.text(max_size=8)
 BYTES = st.binary(max_size=20)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple)
 WRITERS = st.builds(Writer, principal_id=TEXT.map(PrincipalId), access_key_id=TEXT, request_id=TEXT)
-CHECKSUMS = st.builds(Checksum, algorithm=TEXT, value=BYTES, type=st.sampled_from(ChecksumType))
+# By their numbers in a version's flags, from 1.
+ALGORITHMS = [
+    "CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3",
+    "XXHASH128",
+]  # fmt: skip
+CHECKSUMS = st.builds(
+    Checksum,
+    algorithm=st.sampled_from(ALGORITHMS) | TEXT,
+    value=BYTES,
+    type=st.sampled_from(ChecksumType),
+)
 EXTENTS = st.builds(
     Extent,
     blob_id=st.binary(min_size=16, max_size=16).map(BlobId),
@@ -277,7 +288,24 @@ def version_row(row_key: bytes, detail: Detail = EMPTY, *, is_null: bool = False
         seq=7,
         time_us=1_700_000_000_123_456,
         detail=codec.encode_detail(detail),
+        checksum=detail.checksum,
     )
+
+
+def with_checksum(algorithm: str, kind: ChecksumType) -> Detail:
+    """Return a detail that has such a checksum."""
+    return msgspec.structs.replace(EMPTY, checksum=Checksum(algorithm, b"", kind))
+
+
+def shown_of(checksum: Checksum | None) -> bytes:
+    """Return what a listing prints behind a key."""
+    if checksum is None or checksum.algorithm not in ALGORITHMS:
+        return b"</Key><LastModified>"
+    kind = ("FULL_OBJECT", "COMPOSITE")[checksum.type]
+    return (
+        f"</Key><ChecksumAlgorithm>{checksum.algorithm}</ChecksumAlgorithm>"
+        f"<ChecksumType>{kind}</ChecksumType><LastModified>"
+    ).encode()
 
 
 # --- Round trips -----------------------------------------------------------------------------
@@ -328,6 +356,7 @@ def test_a_version_comes_back_and_lists_the_same(
         seq=order,
         time_us=modified_us,
         detail=codec.encode_detail(detail),
+        checksum=detail.checksum,
     )
     record = codec.decode_version(row_key, row)
     version_id = (
@@ -351,9 +380,11 @@ def test_a_version_comes_back_and_lists_the_same(
         + f'<ETag>"{etag}"</ETag><Size>{size}</Size>'.encode()
         + f"<StorageClass>{storage_class}</StorageClass>".encode()
     )[len("<LastModified>") : -len("</StorageClass>")]
-    assert codec.listed([row_key], [row]) == ([key], [shown])
+    behind = shown_of(detail.checksum)
+    assert codec.listed([row_key], [row]) == ([key], [behind], [shown])
     assert codec.listed([b"partition" + row_key] * 2, [row] * 2, b"partition") == (
         [key] * 2,
+        [behind] * 2,
         [shown] * 2,
     )
     with pytest.raises(Damaged):
@@ -362,6 +393,39 @@ def test_a_version_comes_back_and_lists_the_same(
     again = codec.decode_version(row_key, changed)
     assert (again.version_id, again.kind, again.etag) == (version_id, kind, etag)
     assert (again.seq, again.detail) == (order + 1, EMPTY)
+    assert codec.listed([row_key], [changed]) == ([key], [shown_of(None)], [shown])
+
+
+@pytest.mark.parametrize("is_null", [False, True])
+@pytest.mark.parametrize("kind", ChecksumType)
+@pytest.mark.parametrize(("number", "algorithm"), list(enumerate(ALGORITHMS, 1)))
+def test_a_listing_tells_which_checksum_a_version_has(
+    number: int,
+    algorithm: str,
+    kind: ChecksumType,
+    is_null: bool,  # noqa: FBT001
+) -> None:
+    """By the flags, as FORMAT.md has them; wherever the row moves, and when its tags change."""
+    key, other = b"ok\0\1", b"ol\0\1"
+    detail = with_checksum(algorithm, kind)
+    row, plain = version_row(key, detail, is_null=is_null), version_row(key)
+    assert row[1] == number << 2 | kind << 1 | is_null
+    behind = shown_of(detail.checksum)
+    assert codec.listed([key] * 3, [plain, row, plain])[1] == [
+        shown_of(None),
+        behind,
+        shown_of(None),
+    ]
+    moved = codec.rekey_version(key, other, row)
+    assert codec.listed([other], [moved])[1] == [behind]
+    tagged = msgspec.structs.replace(detail, tags=(("a", "b"),))
+    changed = codec.encode_changed_version(key, codec.decode_version(key, row), tagged, 8, 9)
+    assert codec.listed([key], [changed])[1] == [behind]
+
+
+def test_every_checksum_that_a_client_may_send_is_told() -> None:
+    """A new algorithm of the protocol needs a number here."""
+    assert sorted(ALGORITHMS) == sorted(checksums.ALGORITHMS)
 
 
 @given(key=KEYS, usage=st.builds(Usage, *[NUMBER] * 8), number=NUMBER, moved=KEYS)
@@ -394,9 +458,12 @@ def test_listed_times_are_whole_seconds(time_us: int, shown: bytes) -> None:
 @pytest.mark.parametrize("key", [b"o/a", b"b", b"x" * 500])
 def test_every_flipped_bit_is_refused(key: bytes) -> None:
     """No single bit of any row can change unnoticed, and none is ever served."""
+    summed = version_row(key, with_checksum("XXHASH128", ChecksumType.COMPOSITE), is_null=True)
     rows_of_a_kind: list[tuple[bytes, Callable[[bytes], object]]] = [
         (version_row(key), lambda row: codec.decode_version(key, row)),
         (version_row(key), lambda row: codec.listed([key], [row])),
+        (summed, lambda row: codec.decode_version(key, row)),
+        (summed, lambda row: codec.listed([key], [row])),
         (
             codec.encode_record(key, Due(upload_key=b"k"), 1, 2),
             lambda row: codec.decode_record(Due, key, row),
@@ -411,6 +478,21 @@ def test_every_flipped_bit_is_refused(key: bytes) -> None:
             flipped[bit >> 3] ^= 1 << (bit & 7)
             with pytest.raises(Damaged):
                 decode(bytes(flipped))
+
+
+def test_no_flipped_bit_makes_a_row_one_with_other_flags() -> None:
+    """A page is sound when each row comes to one of some numbers: none is a bit from another."""
+    known = [0, *(number << 2 | kind << 1 for number in range(1, 11) for kind in (0, 1))]
+    marks = [(flags | null) * 0x9E3779B1 & 0xFFFFFFFF for flags in known for null in (0, 1)]
+    sound = {zlib.crc32(mark.to_bytes(4, "little")) for mark in marks}
+    assert len(sound) == len(marks)
+    between = {one ^ other for one in sound for other in sound if one != other}
+    steps = [zlib.crc32(bytes((byte,)), 0xFFFFFFFF) ^ 0xFFFFFFFF for byte in range(256)]
+    # What each bit of a byte changes when it flips, then in the byte before it; no row has 64 KiB.
+    flipped = [steps[1 << bit] for bit in range(8)]
+    for _ in range(65_536):
+        assert between.isdisjoint(flipped)
+        flipped = [steps[register & 0xFF] ^ register >> 8 for register in flipped]
 
 
 @given(key=KEYS, other=KEYS)
@@ -491,7 +573,7 @@ def _with_crc(row: bytes) -> bytes:
     return row + (zlib.crc32(row) ^ mark).to_bytes(4, "little")
 
 
-@pytest.mark.parametrize("flag", [0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80])
+@pytest.mark.parametrize("flag", [0x02, 0x03, 0x2C, 0x2E, 0x3C, 0x3F, 0x40, 0x44, 0x80, 0xFF])
 def test_an_unknown_flag_is_refused(flag: int) -> None:
     """A row that says more than this program understands is not read half."""
     row = bytearray(version_row(b"k")[:-4])
@@ -501,7 +583,7 @@ def test_an_unknown_flag_is_refused(flag: int) -> None:
     with pytest.raises(FormatTooNew):
         codec.listed([b""], [_with_crc(bytes(row))])
     envelope = bytearray(codec.encode_record(b"k", Due(), 1, 2)[:-4])
-    for unknown in (flag, codec.FLAG_NULL):
+    for unknown in (flag, codec.FLAG_NULL, 0x04):
         envelope[1] = unknown
         with pytest.raises(FormatTooNew):
             codec.decode_record(Due, b"", _with_crc(bytes(envelope)))

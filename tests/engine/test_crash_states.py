@@ -40,6 +40,7 @@ from tests.fakes.recording_disk import (
     crash_states,
     materialise,
 )
+from tests.identities import ensure_tenant
 
 Contents = dict[bytes, bytes | None]
 SAMPLES = 20
@@ -208,13 +209,38 @@ async def mixed(history: History) -> None:
         )
 
 
-SCRIPTS: list[Script] = [small, large, refused, unknown_size, multipart, copies, renames, mixed]
+async def tenants(history: History) -> None:
+    """Write for several tenants at once, and in turn: segments are flushed together and parked."""
+    opened = history.opened
+    buckets = {"": opened.bucket}
+    for name in ("other/", "third/"):
+        tenant = await ensure_tenant(opened.store.identity, name.strip("/"))
+        buckets[name] = await opened.another(name.strip("/"), tenant)
+
+    async def put(where: str, key: str, seed: int) -> None:
+        content = body(SEGMENT, seed)
+        await history.do(
+            opened.put(key.encode(), content, bucket=buckets[where]), **{where + key: content}
+        )
+
+    for lap in range(3):
+        await asyncio.gather(*(put(where, "a", 10 * lap + len(where)) for where in buckets))
+        for where in buckets:
+            await put(where, "bcd"[lap], lap)
+    given_back = [one for one in history.recorder.trace if one.kind == "truncate"]
+    assert len(given_back) >= len(buckets), "no segment was parked"
+    await history.do(opened.delete(b"b"), b=None)
+
+
+SCRIPTS: list[Script] = [
+    *(small, large, refused, unknown_size, multipart, copies, renames, mixed, tenants)
+]
 
 
 async def record(script: Script, folder: Path, clock: ManualClock) -> tuple[History, int]:
     """Run a script on a recorded store; return the history and where the script began."""
     recorder = Recorder(folder)
-    opened = await open_all(folder, clock, RecordingDisk(recorder), recorder)
+    opened = await open_all(folder, clock, RecordingDisk(recorder), recorder, open_segments_max=1)
     start = recorder.now()
     history = History(opened, recorder)
     await script(history)
@@ -222,14 +248,18 @@ async def record(script: Script, folder: Path, clock: ManualClock) -> tuple[Hist
     return history, start
 
 
-async def contents(store: Store, bucket: BucketRecord) -> Contents:
-    """Read every object that is listed, and list every object that can be read."""
-    page = await store.listings.objects(bucket, prefix=b"", delimiter=b"", after=b"", limit=1000)
+async def contents(store: Store) -> Contents:
+    """Read every object that is listed, and list every object that can be read, of all buckets."""
     found: Contents = {}
-    for key in page.keys:
-        version = await store.versions.find(bucket, key)
-        assert version is not None
-        found[key] = await read_record(store, bucket, key, version)
+    for name, prefix in (("bucket", b""), ("other", b"other/"), ("third", b"third/")):
+        bucket = store.buckets.find_now(name)
+        if bucket is None:
+            continue
+        page = await store.listings.objects(bucket, prefix=b"", delimiter=b"", after=b"", limit=99)
+        for key in page.keys:
+            version = await store.versions.find(bucket, key)
+            assert version is not None
+            found[prefix + key] = await read_record(store, bucket, key, version)
     return found
 
 
@@ -240,7 +270,7 @@ async def check(history: History, state: CrashState, lengths: list[int], folder:
     try:
         bucket = store.buckets.find_now("bucket")
         assert bucket is not None
-        found = await contents(store, bucket)
+        found = await contents(store)
         for length in lengths:
             assert found in history.allowed(length), f"after {length} events"
         await store.recovery.tidy()
@@ -251,7 +281,7 @@ async def check(history: History, state: CrashState, lengths: list[int], folder:
                 found[b"a"] = content
         clock.advance(seconds=3600)
         await store.freeing.run_all()
-        assert await contents(store, bucket) == found
+        assert await contents(store) == found
         findings: list[object] = []
         await fsck.check(store, repair=False, report=findings.append)
         assert findings == []

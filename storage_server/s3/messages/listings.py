@@ -1,5 +1,6 @@
 """Listings of a bucket on the wire: ListObjects, ListObjectsV2 and ListObjectVersions."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -8,6 +9,7 @@ import msgspec
 from storage_server.core.ids import NULL_VERSION, order_of
 from storage_server.s3 import xml
 from storage_server.s3.errors import InvalidArgument
+from storage_server.s3.messages.attributes import CHECKSUM_TYPES, Checksum
 from storage_server.s3.messages.pages import (
     Owner,
     common_prefixes,
@@ -32,6 +34,11 @@ class ObjectPage(Protocol):
     @property
     def keys(self) -> list[bytes]:
         """The objects' keys (UTF-8), in order."""
+        ...
+
+    @property
+    def behind_keys(self) -> list[bytes]:
+        """What stands in each one's entry from ``</Key>`` to ``<LastModified>``: its checksum."""
         ...
 
     @property
@@ -89,6 +96,11 @@ class Version(Protocol):
     @property
     def storage_class(self) -> str:
         """S3's name of the class."""
+        ...
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """Its checksum, if it has one."""
         ...
 
 
@@ -245,35 +257,35 @@ def list_objects_reply(
     ``owners`` is the one of all objects, or has one for each; None leaves them out.
     """
     is_url = wanted.is_url
-    head = [
+    parts = [
         xml.tag(b"Name", wanted.bucket),
         text_tag(b"Prefix", wanted.prefix, is_url=is_url),
     ]
     if wanted.is_v2:
-        head += (
+        parts += (
             xml.tag(b"KeyCount", len(page.keys) + len(page.prefixes)),
             xml.tag(b"ContinuationToken", wanted.token) if wanted.token else b"",
             optional_tag(b"StartAfter", wanted.start_after, is_url=is_url),
         )
         if page.truncated:
             token = seal_token(_purpose(wanted.bucket), page.next_marker)
-            head.append(xml.tag(b"NextContinuationToken", token))
+            parts.append(xml.tag(b"NextContinuationToken", token))
     else:
-        head.append(text_tag(b"Marker", wanted.after, is_url=is_url))
+        parts.append(text_tag(b"Marker", wanted.after, is_url=is_url))
         # S3 says where to go on only when folding: without, it is the last key.
         if page.truncated and wanted.delimiter:
-            head.append(
+            parts.append(
                 b"<NextMarker>%b</NextMarker>" % encode_key(page.next_marker, is_url=is_url)
             )
-    head += (
+    parts += (
         xml.tag(b"MaxKeys", wanted.max_keys),
         optional_tag(b"Delimiter", wanted.delimiter, is_url=is_url),
         b"<EncodingType>url</EncodingType>" if is_url else b"",
         xml.flag(b"IsTruncated", value=page.truncated),
     )
-    rows = _objects(page, owners if wanted.fetch_owner else None, is_url=is_url)
-    prefixes = common_prefixes(page.prefixes, is_url=is_url)
-    return xml_reply(xml.document(b"ListBucketResult", *head, *rows, prefixes))
+    parts += _objects(page, owners if wanted.fetch_owner else None, is_url=is_url)
+    parts.append(common_prefixes(page.prefixes, is_url=is_url))
+    return xml_reply(xml.document_of(b"ListBucketResult", parts))
 
 
 def list_object_versions_reply(
@@ -308,7 +320,7 @@ def list_object_versions_reply(
     keys = encode_keys([entry.key for entry in page.versions], is_url=is_url)
     parts.extend(map(_version, keys, page.versions, owned))
     parts.append(common_prefixes(page.prefixes, is_url=is_url))
-    return xml_reply(xml.document(b"ListVersionsResult", *parts))
+    return xml_reply(xml.document_of(b"ListVersionsResult", parts))
 
 
 def _objects(
@@ -318,8 +330,9 @@ def _objects(
     count = len(page.keys)
     if not count:
         return []
-    pieces = [b"", b"</Key><LastModified>", b"", b""] * count
+    pieces = [b""] * (4 * count)
     pieces[0::4] = encode_keys(page.keys, is_url=is_url)
+    pieces[1::4] = page.behind_keys
     pieces[2::4] = page.texts
     if owners is None or isinstance(owners, Owner):
         pieces[3::4] = [_behind_text(owners)] * count
@@ -341,7 +354,7 @@ def _behind_text(owner: Owner | None) -> bytes:
 
 
 def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:
-    record = entry.record
+    record, checksum = entry.record, entry.record.checksum
     latest = b"true" if entry.is_latest else b"false"
     version_id, modified = record.version_id.encode(), iso_ms(record.modified_us).encode()
     if record.is_marker:
@@ -352,7 +365,7 @@ def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:
     return (
         b"<Version><Key>%b</Key><VersionId>%b</VersionId><IsLatest>%b</IsLatest>"
         b"<LastModified>%b</LastModified><ETag>&quot;%b&quot;</ETag><Size>%d</Size>%b"
-        b"<StorageClass>%b</StorageClass></Version>"
+        b"<StorageClass>%b</StorageClass>%b</Version>"
     ) % (
         key,
         version_id,
@@ -362,7 +375,13 @@ def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:
         record.size_bytes,
         owner,
         record.storage_class.encode(),
+        b"" if checksum is None else _checksum_tags(checksum.algorithm, checksum.type),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _checksum_tags(algorithm: str, kind: int) -> bytes:
+    return xml.tag(b"ChecksumAlgorithm", algorithm) + xml.tag(b"ChecksumType", CHECKSUM_TYPES[kind])
 
 
 def _version_id_marker(query: Mapping[str, str], key_marker: str) -> str:

@@ -6,6 +6,8 @@ import pytest
 
 from storage_server.core.ids import CanonicalId, PrincipalId, VersionId
 from storage_server.engine.records import (
+    Checksum,
+    ChecksumType,
     Detail,
     Kind,
     ListedMarkerOrVersion,
@@ -35,9 +37,15 @@ TEXT = (
 )
 
 
-def _page(keys: list[str], prefixes: list[str], marker: str = "") -> ObjectPage:
+CHECKSUM = b"<ChecksumAlgorithm>SHA256</ChecksumAlgorithm><ChecksumType>COMPOSITE</ChecksumType>"
+
+
+def _page(
+    keys: list[str], prefixes: list[str], marker: str = "", checksum: bytes = b""
+) -> ObjectPage:
     return ObjectPage(
         [key.encode() for key in keys],
+        [b"</Key>%b<LastModified>" % checksum] * len(keys),
         [TEXT] * len(keys),
         [prefix.encode() for prefix in prefixes],
         bool(marker),
@@ -82,6 +90,7 @@ def test_list_objects_v2_is_what_boto3_reads() -> None:
     assert (entry["Key"], entry["ETag"], entry["Size"]) == ("p/1", f'"{ETAG}"', 42)
     assert entry["StorageClass"] == "STANDARD"
     assert entry["Owner"] == {"ID": "c" * 64, "DisplayName": "50% <me>"}
+    assert not {"ChecksumAlgorithm", "ChecksumType"} & entry.keys()
     token = parsed["NextContinuationToken"]
     second = _v2(continuation_token=token, start_after="p/0")
     assert second.after == "p/x/"
@@ -90,6 +99,25 @@ def test_list_objects_v2_is_what_boto3_reads() -> None:
     assert parsed["KeyCount"] == 0
     assert parsed["IsTruncated"] is False
     assert "NextContinuationToken" not in parsed
+
+
+@pytest.mark.parametrize("owners", [None, OWNER, [OWNER, Owner("d" * 64)]])
+@pytest.mark.parametrize("is_url", [False, True])
+@pytest.mark.parametrize("operation", ["ListObjects", "ListObjectsV2"])
+def test_an_entry_tells_the_checksum_of_its_object(
+    operation: str,
+    is_url: bool,  # noqa: FBT001
+    owners: Owner | list[Owner] | None,
+) -> None:
+    """In both versions, with and without owners and encoding, and beside one that has none."""
+    query = {"encoding_type": "url"} if is_url else {}
+    wanted = _v1(**query) if operation == "ListObjects" else _v2(fetch_owner="true", **query)
+    page = _page(["a b", "c"], ["d/"], checksum=CHECKSUM)
+    page.behind_keys[1] = b"</Key><LastModified>"
+    told, plain = read(operation, list_objects_reply(wanted, page, owners))["Contents"]
+    assert (told["ChecksumAlgorithm"], told["ChecksumType"]) == (["SHA256"], "COMPOSITE")
+    assert not {"ChecksumAlgorithm", "ChecksumType"} & plain.keys()
+    assert (told["Size"], plain["Key"], "Owner" in told) == (42, "c", owners is not None)
 
 
 def test_v2_names_owners_only_when_asked() -> None:
@@ -137,8 +165,11 @@ def test_list_objects_is_what_boto3_reads() -> None:
     assert "NextMarker" not in parsed
 
 
-def _record(version_id: str, kind: Kind = Kind.OBJECT) -> VersionRecord:
-    detail = Detail(owner=CanonicalId("c"), writer=Writer(PrincipalId(""), "", ""))
+def _record(
+    version_id: str, kind: Kind = Kind.OBJECT, checksum: Checksum | None = None
+) -> VersionRecord:
+    writer = Writer(PrincipalId(""), "", "")
+    detail = Detail(owner=CanonicalId("c"), writer=writer, checksum=checksum)
     return VersionRecord(
         kind, 1, VersionId(version_id), 1_700_000_000_000_000, ETAG, 7, "STANDARD", 1, 1, detail
     )
@@ -175,6 +206,27 @@ def test_list_object_versions_is_what_boto3_reads() -> None:
     assert list_object_versions_reply(wanted, page, owners).body.index(  # type: ignore[union-attr]
         b"<DeleteMarker>"
     )
+
+
+def test_each_version_tells_its_checksum() -> None:
+    """Of its parts, of the whole, or none; a marker never has one."""
+    checksums = [Checksum("CRC32", b"", ChecksumType.COMPOSITE), Checksum("CRC64NVME", b""), None]
+    entries = [
+        ListedMarkerOrVersion(b"k", False, _record(f"{number:032x}", Kind.OBJECT, checksum))
+        for number, checksum in enumerate(checksums)
+    ]
+    entries.append(ListedMarkerOrVersion(b"m", True, _record("null", Kind.MARKER)))
+    wanted = ListObjectVersionsInput.parse(head(query={"versions": ""}))
+    page = VersionPage(entries, [], False, b"", "")
+    reply = list_object_versions_reply(wanted, page, [OWNER] * 4)
+    versions = read("ListObjectVersions", reply)["Versions"]
+    assert [(one.get("ChecksumAlgorithm"), one.get("ChecksumType")) for one in versions] == [
+        (["CRC32"], "COMPOSITE"),
+        (["CRC64NVME"], "FULL_OBJECT"),
+        (None, None),
+    ]
+    assert isinstance(reply.body, bytes)
+    assert reply.body.count(b"<ChecksumType>") == 2
 
 
 @pytest.mark.parametrize(
