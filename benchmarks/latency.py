@@ -22,13 +22,13 @@ def measure(bench: Bench) -> Sequence[Result]:
     with running(folder, bench.keys) as server:
         populate(server)
         for number in range(bench.rounds):
-            flush_us.append(limits.flush_p50_us(folder))
             puts = [
                 server.signer.put_sdk(f"/{BUCKET}/alone-{number}/{at}", BODY)
                 for at in range(_WRITES)
             ]
             cases = {"PUT": puts, "GET": reads(server, "GET"), "HEAD": reads(server, "HEAD")}
             for case, requests in cases.items():
+                flush_us.append(limits.flush_p50_us(folder))
                 run = partial(load.run, server.port, requests, connections=1)
                 samples.setdefault(case, []).append(timed(server.cpu_ns, run))
     flush = median(flush_us)

@@ -40,7 +40,9 @@ class Departures:
         self._waiting: list[LaneHandler] = []
         self._began_s = 0.0
         self.coming = 0
-        """Replies of requests that wait for something: the last of them to come need not wait."""
+        """Requests that wait for something, and have their replies sent when they go on."""
+        self.is_last = False
+        """Whether the reply that is made now is the last one of those: nothing is to come."""
 
     def add(self, connection: "LaneHandler", loop: asyncio.AbstractEventLoop) -> None:
         """Take a connection that has a reply to send."""
@@ -49,7 +51,7 @@ class Departures:
             self._began_s = now_s
             loop.call_soon(self.send)
         waiting.append(connection)
-        if len(waiting) >= _TOGETHER_MAX or now_s > self._began_s + _TOGETHER_S:
+        if self.is_last or len(waiting) >= _TOGETHER_MAX or now_s > self._began_s + _TOGETHER_S:
             self.send()
 
     def send(self) -> None:
@@ -213,10 +215,11 @@ class LaneHandler(web.RequestHandler):
 
     def _come_back(self, answering: Answering, _: asyncio.Future[Any]) -> None:
         self._running = None
-        self._departures.coming -= 1
+        departures = self._departures
+        departures.coming -= 1
+        departures.is_last = not departures.coming
         self._advance(answering)
-        if not self._departures.coming:
-            self._departures.send()
+        departures.is_last = False
 
     def _finish_in(self, task: asyncio.Task[bool]) -> None:
         self._running = task

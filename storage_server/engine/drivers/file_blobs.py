@@ -160,8 +160,12 @@ class FileBlobStore:
 
         def flush() -> None:
             try:
-                self._flush_all(files, full)
-                self._park_all(resting)
+                if len(files) == 1 and not (full or resting):  # somebody may wait for just this
+                    files[0].flush()
+                else:
+                    self._flush_all(files, full)
+                    self._park_all(resting)
+                self._wipe_ahead(files)
             except BaseException:
                 self._undurable.update(waiting)  # so that asking again can't look like success
                 raise
@@ -397,6 +401,9 @@ class FileBlobStore:
             raise failures[0]
         for lane in others:
             lane.result()
+
+    def _wipe_ahead(self, files: Sequence[Segment | OwnFileSink]) -> None:
+        """Have zeros written ahead in segments that have few, with nobody waiting for it."""
         if self._options.zeros_ahead:
             for one in files:
                 if isinstance(one, Segment) and one.wants_room:
