@@ -6,7 +6,7 @@ answered.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,17 +92,17 @@ def _make_buckets(side: _Side) -> None:
     require_good(load.run(side.server.port, requests, connections=CONNECTIONS))
 
 
-def _sent(side: _Side, objects: int, turn: int) -> Mapping[str, list[bytes]]:
-    """Return requests of each kind for so many objects, the tenants' in turns; puts come first."""
+def _sent(side: _Side, objects: int, turn: int) -> dict[str, list[bytes]]:
+    """Return requests of each kind for so many objects, the tenants' in turns."""
     signers = _signers(side, turn % crowd.KEYS)
     asked = [
         (signers[at % len(signers)], f"/{_bucket(at % side.buckets)}/object-{at // side.buckets}")
         for at in range(objects)
     ]
     return {
-        "PUT 4 KiB": [signer.put_unsigned(path, BODY) for signer, path in asked],
         "HEAD": [signer.head("HEAD", path) for signer, path in asked],
         "GET 4 KiB": [signer.head("GET", path) for signer, path in asked],
+        "PUT 4 KiB": [signer.put_unsigned(path, BODY) for signer, path in asked],
     }
 
 
@@ -169,7 +169,9 @@ def _requests(
         server.reset_peaks()
         for turn in range(bench.rounds):
             for who, side in sides.items():
-                for case, requests in _sent(side, objects, turn).items():
+                sent = _sent(side, objects, turn)
+                require_good(_running(side.server, sent["HEAD"])())  # the keys are in use then
+                for case, requests in sent.items():
                     run = _running(side.server, requests)
                     samples.setdefault((case, who), []).append(timed(side.server.cpu_ns, run))
         held_mb = server.peak_rss_bytes() / _MB
@@ -208,9 +210,9 @@ def _running(at: Server, requests: list[bytes]) -> Callable[[], load.Outcome]:
 
 
 def _touch_all(side: _Side, objects: int) -> None:
-    """Send each request once with both keys of each tenant's first user."""
+    """Send each request once with both keys of each tenant's first user, puts first."""
     for which in range(crowd.KEYS):
-        for requests in _sent(side, objects, which).values():
+        for requests in reversed(_sent(side, objects, which).values()):
             require_good(load.run(side.server.port, requests, connections=CONNECTIONS))
 
 
