@@ -74,7 +74,8 @@ class AccessKeyService:
             LimitExceeded: The user or the tenant has as many keys as may be.
 
         A key that an expiring one makes, or a session that came from an expiring one, ends with it
-        at the latest: otherwise whoever has a key for a day would have one for good.
+        at the latest: otherwise whoever has a key for a day would have one for good. What a key
+        with a scope makes has that scope, for the same reason.
         """
         if bool(access_key_id) != bool(secret_key):
             raise ValidationError("A key that is brought along has both an id and a secret.")
@@ -88,6 +89,10 @@ class AccessKeyService:
         expires_us = self._within(by, expires_us)
         if scope:
             require_policy(scope, PolicyKind.SESSION)
+        if by.scope:
+            if scope and scope.encode() != by.scope:
+                raise ValidationError("A key with a scope makes keys of the same scope only.")
+            scope = by.scope.decode()
         # Under the id that it is bound to; so a secret can't be moved to another key.
         sealed = self._identity.seal_secret(access_key_id, secret_key)
 
@@ -178,8 +183,12 @@ class AccessKeyService:
 
         Raises:
             NoSuchEntity: The user, or the tenant, has no such key.
+            ValidationError: It is to work, and may do more or lasts longer than the key at work,
+                which could not have made it.
         """
         key = await self._find(tenant_id, user, access_key_id)
+        if enabled:
+            self._require_no_more(by, key)
 
         def work(session: Session, changes: Changes) -> None:
             access_keys.update(session, key.access_key_id, changes.now_us, enabled=enabled)
@@ -204,14 +213,25 @@ class AccessKeyService:
 
         await self._accounts.change(by, tenant_id, work, removes=(_entity(key),))
 
+    def _require_no_more(self, by: By, key: AccessKeyView) -> None:
+        end_us = self._end(by)
+        if by.scope and key.scope != by.scope:
+            raise ValidationError("A key with a scope enables keys of the same scope only.")
+        if end_us and not 0 < key.expires_us <= end_us:
+            raise ValidationError("An expiring key can't enable one that lasts longer than itself.")
+
+    def _end(self, by: By) -> int:
+        """Return when the key at work ends, or the one that its session came from; 0 is never."""
+        acting = self._identity.find_credential_now(by.access_key_id)
+        return by.ends_us if acting is None else acting.expires_us
+
     def _within(self, by: By, expires_us: int) -> int:
         """Return when a key ends that somebody makes: as asked, or when the key at work does.
 
         Raises:
             ValidationError: More was asked for.
         """
-        acting = self._identity.find_credential_now(by.access_key_id)
-        end_us = by.ends_us if acting is None else acting.expires_us
+        end_us = self._end(by)
         if not end_us:
             return expires_us
         if expires_us > end_us:

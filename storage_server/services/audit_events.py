@@ -48,6 +48,7 @@ def by_request(actor: Actor) -> By:
         source="s3",
         address=actor.facts.source_ip,
         ends_us=0 if actor.session is None else actor.session.key_ends_us,
+        scope=actor.scope,
     )
     if principal is None or tenant is None:
         return door

@@ -23,6 +23,8 @@ class By(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     ends_us: int = 0
     """When the expiring key ends that the sender's session came from; 0 is never."""
+    scope: bytes = b""
+    """The policy that narrows the key at work, or the one that its session came from."""
 
 
 class Note(msgspec.Struct, frozen=True):

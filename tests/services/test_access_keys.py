@@ -75,6 +75,53 @@ async def test_what_an_expiring_key_makes_ends_with_it(house: AccountsHouse) -> 
         assert await end_of(by, end_us + 1) == end_us + 1
 
 
+async def test_what_a_key_with_a_scope_makes_has_that_scope(house: AccountsHouse) -> None:
+    """S33, CVE-2025-62506: or a narrow key would make itself a wide one."""
+    keys = house.accounts.access_keys
+    other = ALLOW.replace("Allow", "Deny")
+    await house.user("bob")
+
+    async def scope_of(by: By, user: str, scope: str = "") -> str:
+        made = await keys.create(by, house.here, user, scope=scope, per_user_max=None)
+        return (await keys.get(house.here, made.access_key_id)).scope
+
+    by = By(source="s3", access_key_id="ANY", scope=ALLOW.encode())
+    for user in ("ana", "bob"):
+        assert await scope_of(by, user) == ALLOW
+        assert await scope_of(by, user, ALLOW) == ALLOW
+        with pytest.raises(ValidationError, match="same scope"):
+            await scope_of(by, user, other)
+    assert await scope_of(BY, "ana") == ""
+    assert await scope_of(BY, "ana", other) == other
+
+
+async def test_a_key_enables_none_that_it_could_not_have_made(house: AccountsHouse) -> None:
+    """Disabling, which takes away, is free."""
+    keys, end_us = house.accounts.access_keys, house.clock.now_us() + 1_000_000
+    short = await keys.create(BY, house.here, "ana", expires_us=end_us)
+    by_short = By(source="s3", access_key_id=short.access_key_id)
+    by_scope = By(source="s3", access_key_id="ANY", scope=ALLOW.encode())
+    shorter, lasting, narrow = [
+        (await keys.create(BY, house.here, "ana", per_user_max=None, **more)).access_key_id
+        for more in ({"expires_us": end_us - 1}, {"expires_us": 0}, {"scope": ALLOW})
+    ]
+    for by, key, may in (
+        (by_short, shorter, True),
+        (by_short, lasting, False),
+        (by_short, narrow, False),
+        (by_scope, narrow, True),
+        (by_scope, lasting, False),
+        (BY, lasting, True),
+    ):
+        await keys.set_enabled(by, house.here, "ana", key, enabled=False)
+        if may:
+            await keys.set_enabled(by, house.here, "ana", key, enabled=True)
+        else:
+            with pytest.raises(ValidationError, match=r"An expiring key|A key with a scope"):
+                await keys.set_enabled(by, house.here, "ana", key, enabled=True)
+        assert (await keys.get(house.here, key)).enabled is may
+
+
 async def test_the_root_of_a_tenant_has_keys_but_the_installations(house: AccountsHouse) -> None:
     """They act as the account; the installation's root key is of the settings alone."""
     keys, find = house.accounts.access_keys, house.store.identity.find_credential_now
