@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage_server.engine.drivers.disk import Readable, SystemDisk, Writable
+from storage_server.engine.drivers.disk import Readable, Writable
+from tests.fakes.one_by_one_disk import OneByOneDisk
 
 
 @dataclass(slots=True)
@@ -15,7 +16,7 @@ class _Fault:
     where: str
 
 
-class FaultyDisk(SystemDisk):
+class FaultyDisk(OneByOneDisk):
     """The real disk, until a fault that was armed comes up.
 
     ``calls`` holds (call, path) in order; a call on a descriptor names the file behind it.
@@ -82,17 +83,6 @@ class FaultyDisk(SystemDisk):
         """Flush a file."""
         self._meet("fdatasync", _path(descriptor))
         super().fdatasync(descriptor)
-
-    def fdatasync_all(self, descriptors: Sequence[int]) -> list[OSError | None]:
-        """Flush files one after the other."""
-        return [self._tried(descriptor) for descriptor in descriptors]
-
-    def _tried(self, descriptor: int) -> OSError | None:
-        try:
-            self.fdatasync(descriptor)
-        except OSError as error:
-            return error
-        return None
 
     def fsync(self, descriptor: int) -> None:
         """Flush a folder."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from storage_server.engine.drivers.disk import Readable, SystemDisk
+from storage_server.engine.drivers.disk import Readable
+from tests.fakes.one_by_one_disk import OneByOneDisk
 
 SECTOR: Final = 512
 _CONTENT: Final = frozenset({"write", "allocate", "truncate"})
@@ -63,7 +64,7 @@ class Recorder:
         self.add(Event("commit", "", self.now(), content=content))
 
 
-class RecordingDisk(SystemDisk):
+class RecordingDisk(OneByOneDisk):
     """The real disk; changes and flushes go to a recorder when they are done."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -112,17 +113,6 @@ class RecordingDisk(SystemDisk):
         began = self._recorder.now()
         super().fdatasync(descriptor)
         self._recorder.add(Event("fdatasync", _path(descriptor), began))
-
-    def fdatasync_all(self, descriptors: Sequence[int]) -> list[OSError | None]:
-        """Flush files one after the other."""
-        return [self._tried(descriptor) for descriptor in descriptors]
-
-    def _tried(self, descriptor: int) -> OSError | None:
-        try:
-            self.fdatasync(descriptor)
-        except OSError as error:
-            return error
-        return None
 
     def fsync(self, descriptor: int) -> None:
         """Flush a folder."""
