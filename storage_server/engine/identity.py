@@ -44,6 +44,7 @@ __all__ = ["SETTINGS", "Entity", "Hold", "Identity", "Projected"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 _PAGE_ROWS: Final = 256
+_EPOCHS_KEPT: Final = 16_384  # of tenants, some 200 bytes each
 _SHIPPED: Final = SettingsRecord()
 _NOTHING_HELD: Final[frozenset[Entity]] = frozenset()
 
@@ -56,6 +57,9 @@ class Identity:
         self._meta = meta
         self._committer = committer
         self._keyholder = keyholder
+        # Under the row that moves with all of them: while it stands, one row is read instead of
+        # two, and it is the same one whoever asks.
+        self._epochs: dict[TenantId, tuple[bytes | None, tuple[int, int]]] = {}
 
     # --- Reading: one row each, never blocking -------------------------------------------------
 
@@ -67,14 +71,23 @@ class Identity:
         of a tenant, since that concerns principals of others too. Who remembers what it read
         here reads the epochs *first*: what it reads later is at least as new.
         """
+        known = self._epochs.get(tenant_id)
+        if known is not None and known[0] == self._meta.get_now(ROOT, rows.EPOCH_MOVES):
+            return known[1]
         row_key = rows.epoch_row(tenant_id)
-        found = self._meta.get_many_now(((ROOT, rows.EPOCHS), (ROOT, row_key)))
-        assert not isinstance(found, Later), "the projection is read from a local store"
-        installation, tenant = found
-        return (
-            0 if installation is None else _epoch(rows.EPOCHS, installation),
-            0 if tenant is None else _epoch(row_key, tenant),
+        found = self._meta.get_many_now(
+            ((ROOT, rows.EPOCH_MOVES), (ROOT, rows.EPOCHS), (ROOT, row_key))
         )
+        assert not isinstance(found, Later), "the projection is read from a local store"
+        moves, installation, tenant = found
+        epochs = (
+            0 if installation is None else codec.decode_number(rows.EPOCHS, installation),
+            0 if tenant is None else codec.decode_number(row_key, tenant),
+        )
+        if len(self._epochs) >= _EPOCHS_KEPT:
+            self._epochs.clear()
+        self._epochs[tenant_id] = (moves, epochs)
+        return epochs
 
     def find_credential_now(self, access_key_id: str) -> CredentialRecord | None:
         """Return an access key that is not deleted."""
@@ -279,7 +292,8 @@ class Identity:
 
     async def hold(self, tenant_id: TenantId, entities: Sequence[Entity], now_us: int) -> Hold:
         """Let entities of a tenant do nothing until the hold is released, durably."""
-        reads = [rows.hold_row(tenant_id), rows.epoch_row(tenant_id), rows.EPOCHS]
+        own = (rows.hold_row(tenant_id), rows.epoch_row(tenant_id))
+        reads = [*own, rows.EPOCHS, rows.EPOCH_MOVES]
 
         def decide(view: View) -> Writes:
             made = Hold(tenant_id, view.seq, now_us, tuple(entities))
@@ -354,11 +368,6 @@ class Identity:
     def _tenant_now(self, row_key: bytes) -> TenantRecord | None:
         found = self._label_now(row_key)
         return None if found is None else self.find_tenant_now(TenantId(bytes.fromhex(found)))
-
-
-@functools.lru_cache(maxsize=16_384)  # every request reads two, nearly always the same ones
-def _epoch(row_key: bytes, row: bytes) -> int:
-    return codec.decode_number(row_key, row)
 
 
 @functools.lru_cache(maxsize=4)

@@ -167,6 +167,8 @@ class Decision:
             self.put_number(row_key, self.number(row_key) + 1)
         if self._moves_all:
             self.put_number(rows.EPOCHS, self.number(rows.EPOCHS) + 1)
+        if self._moved or self._moves_all:
+            self.put_number(rows.EPOCH_MOVES, self.number(rows.EPOCH_MOVES) + 1)
         return Writes(
             [(row_key, row) for row_key, row in self._changed.items() if row is not None],
             [row_key for row_key, row in self._changed.items() if row is None],
@@ -338,6 +340,7 @@ def reads_of(batch: Projected) -> list[bytes]:
         rows.APPLIED,
         rows.INSTALLATION,
         rows.EPOCHS,
+        rows.EPOCH_MOVES,
         *(rows.tenant_row(tenant.tenant_id) for tenant in batch.tenants),
         *(rows.epoch_row(tenant_id) for tenant_id in tenants),
         *(rows.hold_row(hold.tenant_id) for hold in batch.releases),

@@ -332,6 +332,25 @@ async def test_a_key_of_nobody_known_moves_everybodys_epoch(identity: Identity) 
     assert identity.epochs_now(ACME)[0] == installation + 1
 
 
+async def test_what_one_process_remembers_of_epochs_ends_with_anothers_change(
+    identity: Identity, opened: Opened
+) -> None:
+    """Of its own tenant or of all of them; what concerns another tenant changes nothing."""
+    inside = opened.store.inside
+    other = Identity(inside.meta, inside.committer, inside.keyholder)
+    for change in (
+        Projected(principals=(replace(user(revision=2), enabled=False),)),
+        Projected(tenants=(replace(tenant(revision=2), state=TenantState.SUSPENDED),)),
+        Projected(principals=(user("Bob", 2, opened.tenant.tenant_id),)),
+    ):
+        remembered = identity.epochs_now(ACME)
+        await other.project(change)
+        assert identity.epochs_now(ACME) == other.epochs_now(ACME)
+        assert (identity.epochs_now(ACME) == remembered) == (
+            bool(change.principals) and change.principals[0].tenant_id != ACME
+        )
+
+
 # --- Holds ---------------------------------------------------------------------------------------
 
 
