@@ -9,7 +9,6 @@ version, so that no sealed key opens in another's place. Rotation seals one leve
 import base64
 import binascii
 import contextlib
-import hashlib
 import os
 import stat
 from collections import OrderedDict
@@ -22,10 +21,10 @@ import msgspec
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from storage_server.core.ids import BucketId, TenantId
+from storage_server.crypto import key_files
 from storage_server.crypto.errors import (
     KeyFileExposed,
     KeyringDamaged,
-    KeyringTooNew,
     KeyVersionMissing,
     MasterKeyMalformed,
     MasterKeyMissing,
@@ -41,7 +40,7 @@ SCRYPT_COST_LOG2: Final = 16  # with r=8: 64 MiB and some 0.2 s per guess (OWASP
 TENANT_KEYS_KEPT: Final = 1024
 BUCKET_KEYS_KEPT: Final = 8192  # about 1 KiB each
 
-MasterKind = Literal["value", "file", "passphrase", "generated"]
+MasterKind = Literal["value", "passphrase", "generated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +48,12 @@ class MasterSource:
     """Where the master key comes from."""
 
     kind: MasterKind
-    path: Path | None = None
     secret: str = field(default="", repr=False)
 
     @classmethod
     def value(cls, text: str) -> "MasterSource":
-        """Take the key itself, 32 bytes in hex or base64, as an environment variable holds it."""
+        """Take the key itself, 32 bytes in hex or base64, as a setting holds it."""
         return cls("value", secret=text)
-
-    @classmethod
-    def file(cls, path: Path) -> "MasterSource":
-        """Read the key, in hex or base64, from a file that only its owner may read."""
-        return cls("file", path=path)
 
     @classmethod
     def passphrase(cls, text: str) -> "MasterSource":
@@ -90,15 +83,6 @@ class _Document(msgspec.Struct, frozen=True):
     current: int
     roots: list[_Root]
     scrypt: _Scrypt | None = None
-
-
-class _File(msgspec.Struct, frozen=True):
-    keyring: msgspec.Raw
-    sha256: str
-
-
-class _Version(msgspec.Struct, frozen=True):
-    format: int
 
 
 class Keyring:
@@ -133,7 +117,7 @@ class Keyring:
             KeyringDamaged: The keyring file can't be read.
             KeyringTooNew: A newer program wrote it.
         """
-        _private_folder(folder)
+        key_files.make_private(folder)
         document = _load(folder)
         if document is None:
             scrypt = None
@@ -142,7 +126,7 @@ class Keyring:
             master = _master_key(folder, source, scrypt, may_create=True)
             first = _Root(1, master.wrap(new_key(), _root_context(1)))
             made = _Document(KEYRING_FORMAT, 1, [first], scrypt)
-            if _create_file(folder / KEYRING_NAME, _encode(made)):
+            if key_files.create(folder / KEYRING_NAME, _encode(made)):
                 return cls(folder, master, made)
             document = _load(folder)
             assert document is not None
@@ -153,14 +137,10 @@ class Keyring:
         """Return the version under which new tenant keys and secrets are sealed."""
         return self._document.current
 
-    def new_key(self) -> bytes:
-        """Make a tenant, bucket or blob key: 32 random bytes."""
-        return new_key()
-
-    def wrap_tenant_key(self, tenant_id: TenantId, key: bytes, key_version: int = 1) -> bytes:
-        """Seal a tenant's key under the current root key."""
+    def new_tenant_key(self, tenant_id: TenantId) -> tuple[bytes, int]:
+        """Make a tenant's key; return it sealed, and the version of the root key that sealed it."""
         version = self.root_key_version
-        return self._root(version).wrap(key, _tenant_context(tenant_id, version, key_version))
+        return self._root(version).wrap(new_key(), _tenant_context(tenant_id, version, 1)), version
 
     def tenant_key(
         self, tenant_id: TenantId, wrapped: bytes, root_key_version: int, key_version: int = 1
@@ -177,16 +157,11 @@ class Keyring:
             lambda: self._root(root_key_version).unwrap(wrapped, sealed_for),
         )
 
-    def wrap_bucket_key(
-        self,
-        tenant_id: TenantId,
-        tenant_key: WrappingKey,
-        bucket_id: BucketId,
-        key: bytes,
-        key_version: int = 1,
+    def new_bucket_key(
+        self, tenant_id: TenantId, tenant_key: WrappingKey, bucket_id: BucketId
     ) -> bytes:
-        """Seal a bucket's key under its tenant's."""
-        return tenant_key.wrap(key, _bucket_context(tenant_id, bucket_id, key_version))
+        """Make a bucket's key and return it, sealed under its tenant's."""
+        return tenant_key.wrap(new_key(), _bucket_context(tenant_id, bucket_id, 1))
 
     def bucket_key(
         self,
@@ -205,11 +180,6 @@ class Keyring:
         return self._bucket_keys.get(
             wrapped + sealed_for, lambda: tenant_key.unwrap(wrapped, sealed_for)
         )
-
-    def forget(self) -> None:
-        """Drop every tenant and bucket key from memory: after one was destroyed on disk."""
-        self._tenant_keys.clear()
-        self._bucket_keys.clear()
 
     def seal_secret(self, access_key_id: str, secret: str) -> bytes:
         """Seal an access key's secret: the root key's version (4 bytes), then the sealed secret."""
@@ -257,7 +227,7 @@ class Keyring:
         document = msgspec.structs.replace(
             self._document, current=version, roots=[*self._document.roots, root]
         )
-        replace_file(self._folder / KEYRING_NAME, _encode(document))
+        key_files.replace(self._folder / KEYRING_NAME, _encode(document))
         self._document = document
         self._roots[version] = WrappingKey(key)
         return version
@@ -288,7 +258,7 @@ class Keyring:
                 raise WrongMasterKey("the old master key is another one") from None
             roots.append(_Root(root.version, now.wrap(key, _root_context(root.version))))
         document = msgspec.structs.replace(self._document, roots=roots, scrypt=scrypt)
-        replace_file(self._folder / KEYRING_NAME, _encode(document))
+        key_files.replace(self._folder / KEYRING_NAME, _encode(document))
         self._document = document
         self._master = now
 
@@ -325,10 +295,6 @@ class _Kept:
         with contextlib.suppress(KeyError):  # another thread may have dropped it since
             self._keys.move_to_end(name)
         return found
-
-    def clear(self) -> None:
-        """Drop them all."""
-        self._keys.clear()
 
 
 def _root_context(version: int) -> bytes:
@@ -371,10 +337,9 @@ def _master_key(
         return WrappingKey(_stretched(source.secret, scrypt))
     if source.kind == "value":
         return WrappingKey(_key_of_text(source.secret))
-    path = folder / MASTER_NAME if source.kind == "generated" else source.path
-    assert path is not None
-    if source.kind == "generated" and may_create:
-        _create_file(path, base64.b64encode(new_key()) + b"\n")  # an existing one is used
+    path = folder / MASTER_NAME
+    if may_create:
+        key_files.create(path, base64.b64encode(new_key()) + b"\n")  # an existing one is used
     return WrappingKey(_key_of_text(_read_secret(path)))
 
 
@@ -412,77 +377,17 @@ def _read_secret(path: Path) -> str:
 
 
 def _encode(document: _Document) -> bytes:
-    inner = msgspec.json.encode(document)
-    outer = _File(msgspec.Raw(inner), hashlib.sha256(inner).hexdigest())
-    return msgspec.json.encode(outer) + b"\n"
+    return key_files.encode("keyring", document)
 
 
 def _load(folder: Path) -> _Document | None:
-    try:
-        text = (folder / KEYRING_NAME).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        outer = msgspec.json.decode(text, type=_File)
-        inner = bytes(outer.keyring)
-        if hashlib.sha256(inner).hexdigest() != outer.sha256:
-            raise KeyringDamaged(f"the checksum of {KEYRING_NAME} does not match: restore a copy")
-        if msgspec.json.decode(inner, type=_Version).format > KEYRING_FORMAT:
-            raise KeyringTooNew(f"{KEYRING_NAME} was written by a newer program")
-        document = msgspec.json.decode(inner, type=_Document)
-    except msgspec.MsgspecError:
-        raise KeyringDamaged(f"{KEYRING_NAME} can't be read: restore a copy") from None
-    if document.current not in {root.version for root in document.roots}:
+    document = key_files.decode(
+        folder / KEYRING_NAME,
+        "keyring",
+        _Document,
+        format_max=KEYRING_FORMAT,
+        remedy="restore a copy",
+    )
+    if document is not None and document.current not in {root.version for root in document.roots}:
         raise KeyringDamaged(f"{KEYRING_NAME} lacks its current root key")
     return document
-
-
-def _private_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        if stat.S_IMODE(folder.stat().st_mode) & 0o077:
-            folder.chmod(0o700)
-    else:
-        _sync_folder(folder.parent)
-
-
-def _create_file(path: Path, content: bytes) -> bool:
-    """Make a whole file durably, or leave the one that is there; a crash leaves none or all."""
-    draft = _draft(path, content)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    _sync_folder(path.parent)
-    return True
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a whole file durably, or make it; a crash leaves the old one or the new one."""
-    _draft(path, content).replace(path)
-    _sync_folder(path.parent)
-
-
-def _draft(path: Path, content: bytes) -> Path:
-    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        draft.unlink()
-        raise
-    return draft
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,6 @@ at (one system call) with every token.
 import base64
 import binascii
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +17,9 @@ from typing import Final
 
 import msgspec
 
-from storage_server.crypto.errors import CryptoError, KeyringDamaged, KeyringTooNew, WrongKey
-from storage_server.crypto.keyring import Keyring, replace_file
+from storage_server.crypto import key_files
+from storage_server.crypto.errors import CryptoError, WrongKey
+from storage_server.crypto.keyring import Keyring
 from storage_server.crypto.wrapping import SEAL_OVERHEAD_BYTES, WrappingKey, context, new_key
 
 SESSIONS_NAME: Final = "sessions.json"
@@ -55,11 +55,6 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 _NOTHING: Final = _Document(_FILE_FORMAT, [])
-
-
-class _File(msgspec.Struct, frozen=True):
-    sessions: msgspec.Raw
-    sha256: str
 
 
 class SessionTokens:
@@ -142,7 +137,8 @@ class SessionTokens:
                 for key, successor in zip(keys, [*keys, made][1:], strict=True)
                 if successor.created_us + KEPT_AFTER_US > now_us
             ]
-            replace_file(self._path, _encode(_Document(_FILE_FORMAT, [*kept, made])))
+            document = _Document(_FILE_FORMAT, [*kept, made])
+            key_files.replace(self._path, key_files.encode("sessions", document))
             self._refresh()
 
     @property
@@ -159,7 +155,10 @@ class SessionTokens:
         seen = (status.st_mtime_ns, status.st_ino, status.st_size)
         if seen == self._seen:
             return
-        document = _decode(self._path.read_bytes())
+        found = key_files.decode(
+            self._path, "sessions", _Document, format_max=_FILE_FORMAT, remedy="remove it"
+        )
+        document = found or _NOTHING
         self._opened = {
             # By what is sealed: after the file was removed, versions begin anew.
             key.sealed: self._opened.get(key.sealed)
@@ -183,23 +182,3 @@ def _locked(path: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             os.close(descriptor)
-
-
-def _encode(document: _Document) -> bytes:
-    inner = msgspec.json.encode(document)
-    outer = _File(msgspec.Raw(inner), hashlib.sha256(inner).hexdigest())
-    return msgspec.json.encode(outer) + b"\n"
-
-
-def _decode(text: bytes) -> _Document:
-    try:
-        outer = msgspec.json.decode(text, type=_File)
-        inner = bytes(outer.sessions)
-        if hashlib.sha256(inner).hexdigest() != outer.sha256:
-            raise KeyringDamaged(f"the checksum of {SESSIONS_NAME} does not match: remove it")
-        document = msgspec.json.decode(inner, type=_Document)
-    except msgspec.MsgspecError:
-        raise KeyringDamaged(f"{SESSIONS_NAME} can't be read: remove it") from None
-    if document.format > _FILE_FORMAT:
-        raise KeyringTooNew(f"{SESSIONS_NAME} was written by a newer program")
-    return document

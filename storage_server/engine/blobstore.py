@@ -78,7 +78,7 @@ class Sink(Protocol):
         ...
 
     def abort(self) -> None:
-        """Forget the blob and remove what was written of it."""
+        """Forget the blob and remove what was written of it; ``delete`` does so durably."""
         ...
 
 
@@ -166,7 +166,13 @@ class BlobStore(Protocol):
         ...
 
     async def delete(self, place: Place, ref: Ref) -> None:
-        """Free a blob's bytes: unlink its file, or count its segment entry as dead. Idempotent."""
+        """Free a blob's bytes: unlink its file, or count its segment entry as dead. Idempotent.
+
+        When it returns no crash brings them back, also when the file was gone before.
+
+        Raises:
+            EngineError: The file may still be there, or come back.
+        """
         ...
 
     def walk(self, after: bytes) -> AsyncIterator[BlobHead]:

@@ -212,18 +212,31 @@ class Stage:
         writer, self._writer = self._writer, None
         if writer is not None:
             await self._bodies.in_lane(writer.abort)
-        await self._drop_intent()
+        await self._remove_file()
 
     async def give_back(self, finished: Finished) -> None:
         """Remove a finished body whose commit was refused; in a segment, call it dead."""
         self._writer = None
-        await self._bodies.give_back(self._bucket, finished.refs, in_segment=not self._intent_key)
-        await self._drop_intent()
+        if self._intent_key is None:
+            await self._bodies.give_back(self._bucket, finished.refs)
+        await self._remove_file()
 
-    async def _drop_intent(self) -> None:
+    async def _remove_file(self) -> None:
+        """Remove the file that was announced, if one was, and then its intent.
+
+        When no file could be opened there may be one nevertheless. When it does not go, the intent
+        stays, and the sweeper tries again.
+        """
         intent_key, self._intent_key = self._intent_key, None
-        if intent_key is not None:
-            await self._bodies.withdraw(self._bucket, intent_key)
+        if intent_key is None:
+            return
+        bodies, bucket = self._bodies, self._bucket
+        ref = Ref(self._blob_id, 0, int.from_bytes(bucket.bucket_id, "big"), 0, 0)
+        try:
+            await bodies.blobs.delete(bodies.place(bucket), ref)
+        except EngineError:
+            return
+        await bodies.withdraw(bucket, intent_key)
 
     async def _open_writer(self, size_hint: int | None) -> blob_format.BlobWriter:
         bodies, bucket = self._bodies, self._bucket
@@ -340,7 +353,11 @@ class Bodies:
         self.space.require(size_hint or 0)
         stage = Stage(self, bucket, Purpose(key, kind, upload_id, part_number))
         if size_hint is not None and size_hint > limits.SEGMENT_BODY_BYTES_MAX:
-            await stage.open_file(size_hint)
+            try:
+                await stage.open_file(size_hint)
+            except EngineError:
+                await stage.abort()  # nobody else knows of it, or of its intent
+                raise
         return stage
 
     async def open(
@@ -388,9 +405,9 @@ class Bodies:
         return None if isinstance(whole, Later) else BodyReader(length, whole)
 
     async def parts_of(
-        self, bucket: BucketRecord, detail: Detail, offset: int
+        self, bucket: BucketRecord, detail: Detail
     ) -> AsyncIterator[tuple[int, ManifestPart]]:
-        """Yield (plain offset, part) of a body from the part that holds ``offset``.
+        """Yield (plain offset, part) of each part of a body; the last one may be empty.
 
         A body of one blob is one part.
         """
@@ -399,10 +416,9 @@ class Bodies:
             return
         if body.manifest is not None:
             async for at, part in self.manifests.walk(
-                bucket.tenant_id, body.manifest.manifest_id, offset
+                bucket.tenant_id, body.manifest.manifest_id, 0
             ):
-                if at + part.facts.size_bytes > offset:
-                    yield at, part
+                yield at, part
             return
         at = 0
         sizes = detail.parts or (PartFacts(1, sum(extent.length for extent in body.extents)),)
@@ -413,8 +429,7 @@ class Bodies:
             while held < facts.size_bytes:
                 taken.append(extents.pop(0))
                 held += taken[-1].length
-            if at + facts.size_bytes > offset:
-                yield at, ManifestPart(facts, tuple(taken))
+            yield at, ManifestPart(facts, tuple(taken))
             at += facts.size_bytes
 
     async def join(
@@ -426,8 +441,8 @@ class Bodies:
         """
         facts = [PartFacts(one.part_number, one.size_bytes, one.checksum) for one in records]
         first = next((one.body.extents[0] for one in records if one.body.extents), None)
-        if first is None:
-            return Body(), []
+        if first is None:  # only the last part may be short, so this is the one there is
+            return Body(), [ManifestPart(fact, ()) for fact in facts]
         is_long = sum(len(one.body.extents) for one in records) > limits.EXTENTS_IN_RECORD_MAX
         name = random_bytes(16) if is_long else first.blob_id
         manifest_key = random_bytes(32)
@@ -588,14 +603,11 @@ class Bodies:
         body = _of_one_blob(ref, size_bytes, wrapped_key, bucket.key_version)
         return Finished(body, size_bytes, (ref,), None, stage)
 
-    async def give_back(
-        self, bucket: BucketRecord, refs: Sequence[Ref], *, in_segment: bool = True
-    ) -> None:
-        """Remove blobs whose commit was refused; in a segment, call them dead."""
+    async def give_back(self, bucket: BucketRecord, refs: Sequence[Ref]) -> None:
+        """Forget entries of segments whose commit was refused, and call them dead."""
         for ref in refs:
             await self.blobs.delete(self.place(bucket), ref)
-        if in_segment:
-            await self.call_dead(bucket.tenant_id, refs)
+        await self.call_dead(bucket.tenant_id, refs)
 
     async def in_lane(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Run blocking work in a lane. Whoever is cancelled waits for its end nevertheless.

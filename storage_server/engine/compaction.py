@@ -44,6 +44,8 @@ from storage_server.engine.records import (
 DEAD_SHARE: Final = 2
 """A segment is worth rewriting when more than one in so many of its bytes is dead."""
 _VERSIONS_MAX: Final = 256
+_MOVES_AT_ONCE: Final = 16
+"""Each holds up to 1 MiB, and they share their flushes."""
 
 Decide = Callable[[View], Writes]
 
@@ -77,14 +79,26 @@ class Compaction:
         if self._is_held_back():
             return False
         tenant_id, following = await self._next_tenant()
-        found = None if tenant_id is None else await self._worst(tenant_id)
+        try:
+            found = None if tenant_id is None else await self._worst(tenant_id)
+        except EngineError:
+            self._after = following or rows.TENANTS  # one tenant must not keep the others waiting
+            raise
         if tenant_id is None or found is None:
             self._after = following or rows.TENANTS
             return bool(following)
         segment, dead_bytes = found
-        self._blocked[segment.container] = dead_bytes  # if it stays, until more of it is dead
-        if await self._compact(tenant_id, segment):
-            del self._blocked[segment.container]
+        # One that stays is left alone until more of it is dead. A slice that ran out of time is
+        # cancelled: the next one goes on there.
+        try:
+            is_going = await self._compact(tenant_id, segment)
+        except Exception:
+            self._blocked[segment.container] = dead_bytes
+            raise
+        if is_going:
+            self._blocked.pop(segment.container, None)
+        else:
+            self._blocked[segment.container] = dead_bytes
         return True
 
     # --- Choosing ----------------------------------------------------------------------------
@@ -166,9 +180,13 @@ class Compaction:
                 return False
             if found.move is not None:
                 live.append((head.ref, found))
-        for ref, holder in live:
-            if not await self._move(holder, ref):
-                return False
+        for start in range(0, len(live), _MOVES_AT_ONCE):
+            moving = [self._move(holder, ref) for ref, holder in live[start:][:_MOVES_AT_ONCE]]
+            for moved in await asyncio.gather(*moving, return_exceptions=True):
+                if isinstance(moved, BaseException):
+                    raise moved
+                if not moved:
+                    return False
         await self._inside.committer.commit(
             tenant_part(tenant_id), Tx([], lambda view: _unlink_later(view, segment.container))
         )

@@ -36,6 +36,14 @@ from storage_server.engine.versions import KeyRows, Pending, Versions, make_vers
 _SHARE_TRIES_MAX: Final = 5
 
 
+def shares_bytes(source_bucket: BucketRecord, source: VersionRecord, bucket: BucketRecord) -> bool:
+    """Tell whether a copy into ``bucket`` shares the source's bytes, or has bytes of its own."""
+    return (
+        source_bucket.tenant_id == bucket.tenant_id
+        and source.size_bytes > limits.SEGMENT_BODY_BYTES_MAX
+    )
+
+
 class Copies:
     """Copying and renaming objects."""
 
@@ -60,15 +68,13 @@ class Copies:
     ) -> Stored:
         """Make the source's bytes the key's new current version; ETag and checksum stay.
 
+        Only a copy that shares its source's bytes keeps the parts of a multipart one.
+
         Raises:
             VersionMissing: The source went away meanwhile.
         """
         facts = BodyFacts(etag=source.etag, md5=b"", checksum=source.detail.checksum)
-        shares = (
-            source_bucket.tenant_id == bucket.tenant_id
-            and source.size_bytes > limits.SEGMENT_BODY_BYTES_MAX
-        )
-        if not shares:
+        if not shares_bytes(source_bucket, source, bucket):
             return await self._copy_bytes(
                 source_bucket, source_key, source, bucket, key, new, facts, condition
             )

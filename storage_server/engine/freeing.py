@@ -15,7 +15,7 @@ from storage_server.engine.blobstore import Place
 from storage_server.engine.bodies import ref_of
 from storage_server.engine.dead import notes
 from storage_server.engine.directory import Stop, part_of, stops
-from storage_server.engine.errors import EngineError, StaleGeneration
+from storage_server.engine.errors import Damaged, EngineError, FormatTooNew, StaleGeneration
 from storage_server.engine.inside import Inside
 from storage_server.engine.metastore import (
     ROOT,
@@ -148,7 +148,11 @@ class Freeing:
         return rows.due_row(horizon_us + 1, 0, 0)
 
     async def _run_partition(self, stop: Stop) -> tuple[int, bool]:
-        """Free what is due in a partition; return the rows worked on, and whether more is due."""
+        """Free what is due in a partition; return the rows worked on, and whether more is due.
+
+        Raises:
+            EngineError: Some of it could not be freed; nothing else is due, or none of it could.
+        """
         bucket_id, part = stop.bucket_id, part_of(stop)
         now_us = self._inside.clock.now_us()
         page = await self._inside.meta.scan(part, rows.DUE, self._due_until(), _DUES_MAX)
@@ -157,19 +161,27 @@ class Freeing:
         generation = await self._generation(bucket_id)
         if generation is None:
             return 0, False
-        dues = _decoded(page.rows, now_us)
+        dues, failures = _decoded(page.rows, now_us)
+        ended = await asyncio.gather(
+            *(self._work(stop.tenant_id, part, generation, due) for _, due in dues),
+            return_exceptions=True,
+        )
+        gone: list[bytes] = []
+        for (row_key, due), outcome in zip(dues, ended, strict=True):
+            if isinstance(outcome, BaseException):
+                failures.append(outcome)
+            elif outcome:
+                gone += (row_key, *_moved_rows(due.extents))
         try:
-            ended = await asyncio.gather(
-                *(self._work(stop.tenant_id, part, generation, due) for _, due in dues)
-            )
-            gone: list[bytes] = []
-            for (row_key, due), is_over in zip(dues, ended, strict=True):
-                if is_over:
-                    gone += (row_key, *_moved_rows(due.extents))
             await self._commit(part, generation, (), gone)
         except StaleGeneration:
             return 0, False  # closed meanwhile: the next round sees it so
-        return len(dues), (bool(gone) and page.more) or not all(ended)
+        is_stale = any(isinstance(one, StaleGeneration) for one in failures)
+        # What can't be freed must not keep the rest from it.
+        if failures and not is_stale and not (gone and page.more):
+            raise failures[0]
+        is_unfinished = any(outcome is False for outcome in ended)
+        return len(dues), not is_stale and ((bool(gone) and page.more) or is_unfinished)
 
     async def _work(self, tenant_id: TenantId, part: Part, generation: int, due: Due) -> bool:
         """Do one piece of work; True when its row may go."""
@@ -305,15 +317,25 @@ def home_of(tenant_id: TenantId, extent: Extent) -> Place:
     return Place(tenant_id, BucketId(extent.container.to_bytes(8, "big")))
 
 
-def _decoded(found: Sequence[tuple[bytes, bytes | None]], now_us: int) -> list[tuple[bytes, Due]]:
-    """Return the work in rows; results of uploads are kept to the end also on a full disk."""
+def _decoded(
+    found: Sequence[tuple[bytes, bytes | None]], now_us: int
+) -> tuple[list[tuple[bytes, Due]], list[BaseException]]:
+    """Return the work in rows, and why some can't be read.
+
+    Results of uploads are kept to the end also on a full disk.
+    """
     dues = []
+    failures: list[BaseException] = []
     for row_key, row in found:
         assert row is not None
-        due = codec.decode_record(Due, row_key, row)
+        try:
+            due = codec.decode_record(Due, row_key, row)
+        except (Damaged, FormatTooNew) as error:
+            failures.append(error)
+            continue
         if not due.result_of_upload or int.from_bytes(row_key[1:9], "big") <= now_us:
             dues.append((row_key, due))
-    return dues
+    return dues, failures
 
 
 def _moved_rows(extents: Iterable[Extent]) -> list[bytes]:

@@ -54,9 +54,7 @@ class KeyHolder:
     def new_bucket_key(self, tenant: TenantRecord, bucket_id: BucketId) -> bytes:
         """Return a new bucket key, wrapped by its tenant's."""
         tenant_key = self._tenant_key(tenant)
-        return self._keyring.wrap_bucket_key(
-            tenant.tenant_id, tenant_key, bucket_id, self._keyring.new_key()
-        )
+        return self._keyring.new_bucket_key(tenant.tenant_id, tenant_key, bucket_id)
 
     def wrap(self, bucket: BucketRecord, blob_id: BlobId, blob_key: bytes) -> bytes:
         """Wrap a blob's key for a record of this bucket."""
@@ -127,10 +125,7 @@ class KeyHolder:
 
     def new_tenant_key(self, tenant_id: TenantId) -> tuple[bytes, int]:
         """Return a new tenant key, wrapped by the keyring's root key, and that key's version."""
-        return (
-            self._keyring.wrap_tenant_key(tenant_id, self._keyring.new_key()),
-            self._keyring.root_key_version,
-        )
+        return self._keyring.new_tenant_key(tenant_id)
 
     def _keys(self, bucket: BucketRecord) -> _BucketKeys:
         known = self._buckets.get((bucket.bucket_id, bucket.key_version))

@@ -70,11 +70,6 @@ def newest_first(order: int) -> bytes:
     return (_ORDER_MAX - order).to_bytes(8, "big")
 
 
-def order_newest_first(suffix: bytes) -> int:
-    """Return the order whose ``newest_first`` is the first 8 bytes of a suffix."""
-    return _ORDER_MAX - int.from_bytes(suffix[:8], "big")
-
-
 def successor(prefix: bytes) -> bytes:
     """Return the smallest bytes above everything that starts with the prefix (not all FF)."""
     stem = prefix.rstrip(b"\xff")

@@ -233,6 +233,7 @@ class PolicyRecord(msgspec.Struct, frozen=True, array_like=True):
     document: bytes
     revision: int = 1
     deleted: bool = False
+    tags: Pairs = ()
 
 
 class BucketRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from storage_server.core.ids import BlobId, TenantId
+from storage_server.core.ids import BlobId, IncarnationId, TenantId
 from storage_server.engine import codec, keys, rows
 from storage_server.engine.buckets import Buckets
 from storage_server.engine.directory import Stop, all_stops, part_of
@@ -68,10 +68,16 @@ _NOTHING: Final = Recovered()
 class Recovery:
     """Recovery of one data folder."""
 
-    def __init__(self, inside: Inside, buckets: Buckets) -> None:
+    def __init__(
+        self, inside: Inside, buckets: Buckets, *, tenants_at_once: int = _TENANTS_AT_ONCE
+    ) -> None:
         """Finish creations and deletions through ``buckets``."""
         self._inside = inside
         self._buckets = buckets
+        self._tenants_at_once = tenants_at_once
+        self._has_tidied = False
+        self._gone: list[IncarnationId] = []
+        self._untrimmed: list[TenantId] = []
 
     async def run(self) -> Recovered:
         """Finish or undo everything that dead incarnations left in the metadata.
@@ -104,33 +110,39 @@ class Recovery:
 
         ``tidy`` does the rest later, beside the servers: a grant of two different sides is safe,
         and brought together by whoever needs it first; a segment takes more room than it needs.
+        It looks also where no file tells of a dead writer: a copy of the folder may be without.
 
         Raises:
             EngineError: The rest was not done; run again.
         """
-        if self._inside.incarnation.dead():
-            await self._run(with_grants=False)
+        await self._run(with_grants=False)
 
     async def tidy(self) -> bool:
         """Sweep after dead writers, give back what their segments reserved, forget them.
+
+        The first time in a life it sweeps in any case, as ``sweep`` does. When it runs out of time
+        it goes on there the next time: looking into all segments may take long.
 
         Returns:
             Whether there was any dead writer.
         """
         incarnation = self._inside.incarnation
         dead = incarnation.dead()
-        if not dead:
+        if not dead and self._has_tidied:
             return False
+        self._has_tidied = True
         await self.run()
-        if not all(incarnation.has_sealed(one) for one in dead):
-            await self._trim_all()
-        incarnation.forget(dead)  # who died meanwhile is for the next time
-        return True
-
-    async def _trim_all(self) -> None:
-        tenants = [one.tenant_id for one in await all_stops(self._inside.meta) if one.name is None]
-        for start in range(0, len(tenants), _TENANTS_AT_ONCE):
-            await asyncio.gather(*(self._trim(one) for one in tenants[start:][:_TENANTS_AT_ONCE]))
+        if not self._untrimmed:
+            self._gone = dead  # who dies meanwhile is for the next time
+            if not all(incarnation.has_sealed(one) for one in dead):
+                every = await all_stops(self._inside.meta)
+                self._untrimmed = [one.tenant_id for one in every if one.name is None]
+        while self._untrimmed:
+            at_once = self._untrimmed[-self._tenants_at_once :]
+            await asyncio.gather(*map(self._trim, at_once))
+            del self._untrimmed[-len(at_once) :]
+        incarnation.forget(self._gone)
+        return bool(dead)
 
     async def _trim(self, tenant_id: TenantId) -> None:
         """Give back what dead writers had reserved in a tenant's segments."""

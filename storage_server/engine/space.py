@@ -99,10 +99,15 @@ class SpaceGuard:
     def _look(self) -> None:
         """Take the figures anew. Without its ballast the disk counts as that much fuller."""
         space = self._device.space()
-        share = space.total_bytes // SMALL_DISK_SHARE
-        reserve_bytes = self._reserve_bytes
-        if reserve_bytes <= limits.SPACE_RESERVE_BYTES:
-            reserve_bytes = min(reserve_bytes, share)
+        reserve_bytes, share = kept_free(self._reserve_bytes, space.total_bytes)
         self._ballast_due = min(self._ballast_bytes, share) if self._reserve_bytes else 0
         missing = max(0, self._ballast_due - self._device.ballast_bytes())
         self._room_bytes = space.free_bytes - reserve_bytes - missing
+
+
+def kept_free(reserve_bytes: int, device_bytes: int) -> tuple[int, int]:
+    """Return the reserve on a device of this size, and the share that bounds a usual one."""
+    share = device_bytes // SMALL_DISK_SHARE
+    if reserve_bytes <= limits.SPACE_RESERVE_BYTES:
+        reserve_bytes = min(reserve_bytes, share)
+    return reserve_bytes, share

@@ -1,6 +1,7 @@
 """The store: the only entrance to the engine, which owns its parts and hands them out."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Final
 
 from storage_server.core.clock import Clock
@@ -99,29 +100,39 @@ class Store:
     async def open(cls, options: StoreOptions, clock: Clock) -> "Store":
         """Open the data folder, making what is missing in it.
 
+        When it raises it leaves nothing open: LMDB is never opened twice in a process, nor by the
+        children of one that has it open.
+
         Raises:
             FormatTooNew: A newer program wrote it.
             InstanceLocked: It is held in a way that can't be shared.
             CryptoError: The keyring does not open.
+            EngineError, OSError: The disk is full, or fails.
         """
         data_dir = options.data_dir
         keyring = Keyring.open_or_create(data_dir / "keys", options.master)
         meta_dir = data_dir / "meta"
         meta_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        meta = await LmdbMetaStore.open(meta_dir, clock, faults=options.meta_faults)
-        incarnation = Incarnation.begin(data_dir / "run" / "incarnations")
-        blobs = FileBlobStore(
-            data_dir / "objects",
-            incarnation.id,
-            FileBlobOptions(
-                direct=options.direct_io,
-                descriptors_max=options.descriptors_max,
-                open_segments_max=options.open_segments_max,
-            ),
-            options.disk,
-        )
-        await meta.create(ROOT)
-        return cls(meta, blobs, keyring, incarnation, Device(data_dir), options, clock)
+        async with AsyncExitStack() as opening:
+            meta = await LmdbMetaStore.open(meta_dir, clock, faults=options.meta_faults)
+            opening.push_async_callback(meta.close)
+            incarnation = Incarnation.begin(data_dir / "run" / "incarnations", options.disk)
+            opening.callback(incarnation.end, has_written=False)
+            blobs = FileBlobStore(
+                data_dir / "objects",
+                incarnation.id,
+                FileBlobOptions(
+                    direct=options.direct_io,
+                    descriptors_max=options.descriptors_max,
+                    open_segments_max=options.open_segments_max,
+                ),
+                options.disk,
+            )
+            opening.push_async_callback(blobs.close)
+            await meta.create(ROOT)
+            store = cls(meta, blobs, keyring, incarnation, Device(data_dir), options, clock)
+            opening.pop_all()
+        return store
 
     def _let_go(self) -> None:
         """Give back the space of files that another process unlinked, every second."""
@@ -141,8 +152,10 @@ class Store:
         self._ticking.cancel()
         await self.grants.finish()
         await self._committer.close()
-        await self._blobs.close()
-        await self._meta.close()
+        try:
+            await self._blobs.close()
+        finally:
+            await self._meta.close()
         self._incarnation.end(
             has_written=self._committer.has_begun, has_sealed=self._blobs.has_sealed
         )

@@ -416,7 +416,7 @@ class Versions:
         found: list[tuple[int, PartFacts]] = []
         if not record.detail.parts_count:
             return found, False
-        async for at, part in self._bodies.parts_of(bucket, record.detail, 0):
+        async for at, part in self._bodies.parts_of(bucket, record.detail):
             if part.facts.part_number <= after:
                 continue
             if len(found) == limit:
@@ -438,6 +438,8 @@ class Versions:
         stage: Stage,
         facts: BodyFacts,
         condition: WriteCondition = NO_CONDITION,
+        *,
+        event: str = outbox.PUT,
     ) -> Stored:
         """Make the staged bytes the key's current version, durably.
 
@@ -446,7 +448,7 @@ class Versions:
         """
         finished = await stage.finish(new, facts)
         version = make_version(key, new, facts, finished.body, finished.plain_bytes)
-        return await self.commit_new(bucket, version, condition, finished)
+        return await self.commit_new(bucket, version, condition, finished, event=event)
 
     async def put_whole(
         self,

@@ -61,7 +61,7 @@ class Runner:
             try:
                 async with asyncio.timeout(self._options.slice_s_max):
                     has_more = await work.run()
-            except Exception:  # noqa: BLE001 - one of the three places that answer for everything
+            except Exception:  # noqa: BLE001 - whatever it was, the work is tried again
                 failures += 1
                 delay_s = self._retry_after(failures)
                 _LOG.exception("job %s failed; trying again in %.0f s", work.name, delay_s)

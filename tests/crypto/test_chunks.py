@@ -180,7 +180,7 @@ def tags_of(cipher: ChunkCipher, index: int, ciphertext: memoryview, *, last: bo
 
 @settings(max_examples=25, deadline=None)
 @given(size=st.integers(0, 5 * CHUNK_BYTES), first=st.integers(0, 1 << 40), last=st.booleans())
-def test_many_chunks_in_place_are_the_chunks_one_by_one(size: int, first: int, last: bool) -> None:  # noqa: FBT001 - hypothesis passes by name
+def test_many_chunks_in_place_are_the_chunks_one_by_one(size: int, first: int, last: bool) -> None:
     """The run form and the single form are one format."""
     plain = random.Random(size).randbytes(size)
     cipher = ChunkCipher(KEY, BLOB)

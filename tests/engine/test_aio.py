@@ -1,5 +1,6 @@
 """Flushing several files at once by the kernel's queue, or without it."""
 
+import ctypes
 import errno
 import os
 from collections.abc import Iterator
@@ -81,6 +82,17 @@ def test_a_child_makes_a_queue_of_its_own(files: list[int]) -> None:
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert flushes.fdatasync_all(files[:3]) == [None] * 3
+
+
+def test_outcomes_that_nobody_waited_for_are_not_met_by_others(files: list[int]) -> None:
+    """Whatever kept the first from waiting: those who come later don't use the queue any more."""
+    flushes = Flushes()
+    events, flushes._events = flushes._events, object()  # type: ignore[assignment]
+    with pytest.raises(ctypes.ArgumentError):
+        flushes.fdatasync_all(files[:3])
+    flushes._events = events
+    flushes._calls = (*flushes._calls[:2], 100_000)  # no such call: whoever waits by it fails
+    assert flushes.fdatasync_all(files[:2]) == [None] * 2
 
 
 def test_a_queue_that_loses_its_flushes_never_calls_them_durable(files: list[int]) -> None:

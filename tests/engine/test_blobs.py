@@ -128,7 +128,7 @@ async def kept(
 @pytest.mark.parametrize("size", [0, *SIZES, *LARGE])
 @pytest.mark.parametrize("own", [True, False])
 async def test_a_blob_comes_back(
-    store: FileBlobStore, place: Place, size: int, own: bool  # noqa: FBT001
+    store: FileBlobStore, place: Place, size: int, own: bool
 ) -> None:  # fmt: skip
     """Whole, of every shape, and it passes every check."""
     blob = await kept(store, place, size, own=own)
@@ -145,7 +145,7 @@ async def test_a_blob_comes_back(
 @pytest.mark.parametrize("piece", [1, 7, 4095, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * MIB])
 @pytest.mark.parametrize("own", [True, False])
 async def test_pieces_do_not_matter(
-    store: FileBlobStore, place: Place, piece: int, own: bool  # noqa: FBT001
+    store: FileBlobStore, place: Place, piece: int, own: bool
 ) -> None:  # fmt: skip
     """However the plain bytes arrive, the same blob is stored."""
     size = min(piece * 3000, 150_000 if piece < CHUNK_BYTES else 900_000)
@@ -332,7 +332,7 @@ async def test_a_blob_can_not_be_shortened(
 
 @pytest.mark.parametrize("own", [True, False])
 async def test_every_bit_of_a_small_blob_is_watched(
-    store: FileBlobStore, place: Place, tmp_path: Path, own: bool  # noqa: FBT001
+    store: FileBlobStore, place: Place, tmp_path: Path, own: bool
 ) -> None:  # fmt: skip
     """R5: header, padding, chunk, tag, closing block: a scrub finds each flipped bit."""
     blob = await kept(store, place, 40, own=own)

@@ -131,7 +131,7 @@ async def test_a_small_blob_comes_back(
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("piece", [1000, 4 * KIB, MIB])
 async def test_a_large_blob_comes_back(
-    store: BlobStore, reopen: Reopen, place: Place, size: int, is_known: bool, piece: int  # noqa: FBT001
+    store: BlobStore, reopen: Reopen, place: Place, size: int, is_known: bool, piece: int
 ) -> None:  # fmt: skip
     """Of known and unknown length, written in pieces of any size."""
     stored = os.urandom(size)
@@ -307,7 +307,7 @@ async def test_deleting_a_segment_entry_leaves_its_neighbours(
 @pytest.mark.parametrize("is_finished", [True, False])
 @pytest.mark.parametrize("hint", [64 * KIB, None])
 async def test_an_aborted_blob_leaves_the_others_alone(
-    store: BlobStore, reopen: Reopen, place: Place, hint: int | None, is_finished: bool  # noqa: FBT001
+    store: BlobStore, reopen: Reopen, place: Place, hint: int | None, is_finished: bool
 ) -> None:  # fmt: skip
     """Before and after finish, and again."""
     sink = await store.begin(place, new_blob_id(), hint)

@@ -1,6 +1,7 @@
 """Bodies: where they go by size, what of them a disk shows, and long ones made of parts."""
 
 import asyncio
+import errno
 import itertools
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,13 @@ from storage_server.engine import keys, rows
 from storage_server.engine.blob_format import parse_header
 from storage_server.engine.blobstore import Place
 from storage_server.engine.bodies import BodyReader, parse_recovery, ref_of
-from storage_server.engine.errors import ConditionFailed, Damaged, EngineError, IntentGone
+from storage_server.engine.errors import (
+    ConditionFailed,
+    Damaged,
+    EngineError,
+    IntentGone,
+    OutOfSpace,
+)
 from storage_server.engine.metastore import Tx, Writes, bucket_part, tenant_part
 from storage_server.engine.records import (
     Body,
@@ -37,6 +44,7 @@ from tests.engine.opened import (
     facts,
     stored_files,
 )
+from tests.fakes.faulty_disk import FaultyDisk
 
 PLACES = [
     (0, "nowhere"),
@@ -263,22 +271,57 @@ async def test_a_swept_writer_is_told_and_shows_nothing(opened: Opened) -> None:
 
 async def test_an_intent_lives_from_the_first_byte_to_the_commit(opened: Opened) -> None:
     """Small bodies have none; a large one's is used up by its commit or taken back."""
-    part = bucket_part(opened.bucket.bucket_id)
-
-    async def intents() -> int:
-        start, end = keys.family_range(rows.INTENTS)
-        return len((await opened.store.inside.meta.scan(part, start, end, 10)).rows)
-
     for size in SIZES:
         for fate in ("committed", "aborted"):
             stage = await opened.store.versions.stage(opened.bucket, b"k", size_hint=size)
             await stage.write(body(size))
-            assert await intents() == (size == OWN_FILE)
+            assert await _intents(opened) == (size == OWN_FILE)
             if fate == "aborted":
                 await stage.abort()
             else:
                 await opened.store.versions.put(opened.bucket, b"k", NEW, stage, facts(body(size)))
-            assert await intents() == 0
+            assert await _intents(opened) == 0
+
+
+async def _intents(opened: Opened) -> int:
+    part = bucket_part(opened.bucket.bucket_id)
+    start, end = keys.family_range(rows.INTENTS)
+    return len((await opened.store.inside.meta.scan(part, start, end, 10)).rows)
+
+
+@pytest.mark.parametrize("call", ["create", "allocate"])
+async def test_a_body_that_gets_no_file_leaves_no_intent(
+    opened: Opened, disk: FaultyDisk, call: str
+) -> None:
+    """The intent comes first: a full disk must not fill with those of writes that it refused."""
+    disk.fail(call, errno.ENOSPC)
+    with pytest.raises(OutOfSpace):
+        await opened.put(b"k", body(OWN_FILE))
+    disk.heal()
+    assert await _intents(opened) == 0
+    assert opened.own_files() == []
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_a_file_that_does_not_go_keeps_its_intent(
+    opened: Opened, disk: FaultyDisk, *, is_refused: bool
+) -> None:
+    """Given up, or refused by its commit: nothing else would ever lead to the file."""
+    await opened.put(b"k", b"there")
+    disk.fail("unlink", errno.EIO)
+    if is_refused:
+        with pytest.raises(ConditionFailed):
+            await opened.put(b"k", body(OWN_FILE), WriteCondition(absent=True))
+    else:
+        stage = await opened.store.versions.stage(opened.bucket, b"k", size_hint=OWN_FILE)
+        await stage.write(body(OWN_FILE))
+        await stage.abort()
+    disk.heal()
+    assert len(opened.own_files()) == await _intents(opened) == 1
+    await opened.reopen()
+    await opened.store.recovery.sweep()
+    await opened.store.freeing.run_all()
+    assert opened.own_files() == []
 
 
 # --- Ten thousand parts ----------------------------------------------------------------------

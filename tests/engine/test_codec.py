@@ -403,7 +403,7 @@ def test_a_listing_tells_which_checksum_a_version_has(
     number: int,
     algorithm: str,
     kind: ChecksumType,
-    is_null: bool,  # noqa: FBT001
+    is_null: bool,
 ) -> None:
     """By the flags, as FORMAT.md has them; wherever the row moves, and when its tags change."""
     key, other = b"ok\0\1", b"ol\0\1"
@@ -541,7 +541,7 @@ def test_a_sound_row_too_short_for_a_listing_is_damage(length: int) -> None:
 
 
 @pytest.mark.parametrize("is_null", [False, True])
-def test_a_page_takes_versions_of_both_kinds_of_id(is_null: bool) -> None:  # noqa: FBT001
+def test_a_page_takes_versions_of_both_kinds_of_id(is_null: bool) -> None:
     """Null versions have a mark of their own in the checksum, and keep it wherever they move."""
     row = codec.rekey_version(b"k", b"ok\0\1", version_row(b"k", is_null=is_null))
     other = version_row(b"ol\0\1", is_null=not is_null)

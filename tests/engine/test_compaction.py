@@ -1,13 +1,20 @@
 """Compaction: live entries move as they are, and a segment of dead bytes goes."""
 
+import asyncio
+import contextlib
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from storage_server.engine import fsck
-from storage_server.engine.errors import ConditionFailed
+from storage_server.engine import fsck, rows
+from storage_server.engine.errors import ConditionFailed, Damaged
+from storage_server.engine.metastore import Tx, Writes, tenant_part
 from storage_server.engine.records import WriteCondition
 from tests.engine.opened import NEW, PART, Opened, body
+from tests.fakes.faulty_disk import FaultyDisk
+from tests.identities import ensure_tenant
 
 ENTRY = 300_000
 
@@ -139,6 +146,59 @@ async def test_what_a_refused_write_left_is_dead(opened: Opened) -> None:
     await compact(opened)
     assert not before & segments(opened)
     assert await opened.read(b"key") == body(ENTRY, 1)
+
+
+async def test_a_slice_that_ran_out_of_time_is_gone_on_with(opened: Opened) -> None:
+    """Its bytes lie in two places until then, so it must not wait until more of it is dead."""
+    for number in range(40):
+        await opened.put(b"live %d" % number, body(1000, number))
+    before = await filled(opened)
+    for number in range(5):
+        await opened.delete(b"key %d" % number)
+    await opened.free_all()
+    slice_of_work = asyncio.ensure_future(opened.store.compaction.run())
+    for _ in range(1_000_000):
+        if segments(opened) != before:
+            break
+        await asyncio.sleep(0)
+    slice_of_work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slice_of_work
+    await opened.put(b"behind", b"what was being committed")
+    await compact(opened)
+    assert not before & segments(opened)
+    for number in range(40):
+        assert await opened.read(b"live %d" % number) == body(1000, number)
+
+
+@pytest.mark.parametrize("is_unreadable", [True, False])
+async def test_one_tenant_does_not_keep_the_others_from_it(
+    opened: Opened, disk: FaultyDisk, *, is_unreadable: bool
+) -> None:
+    """A segment that can't be read, a damaged note: those of the next tenant are compacted."""
+    ids = sorted(os.urandom(4).hex() for _ in range(2))
+    tenants = [await ensure_tenant(opened.store.identity, one) for one in ids]
+    tenants.sort(key=lambda one: one.tenant_id)
+    buckets = [await opened.another(f"bucket{n}", one) for n, one in enumerate(tenants)]
+    for bucket in buckets:
+        opened.bucket = bucket
+        await filled(opened)
+        for number in range(5):
+            await opened.delete(b"key %d" % number)
+    await opened.free_all()
+    first = tenants[0].tenant_id
+    if is_unreadable:
+        disk.fail("preadv", errno.EIO, where=f"{first.hex()}/segments")
+    else:
+        damaged = Writes([(rows.dead_row(1, 1), b"?")])
+        await opened.store.inside.committer.commit(tenant_part(first), Tx([], lambda _: damaged))
+    for _ in range(8):
+        with contextlib.suppress(Damaged):
+            await opened.store.compaction.run()
+    with contextlib.suppress(Damaged):
+        await opened.free_all()
+    left = {path.parent.parent.name for path in (opened.folder / "objects").rglob("segments/*")}
+    assert left == {first.hex()}
 
 
 async def test_an_open_segment_of_a_living_writer_is_not_touched(opened: Opened) -> None:

@@ -64,6 +64,8 @@ class History:
     operations: list[Operation] = field(default_factory=list)
     upload: tuple[int, int, UploadRecord, list[CompletedPart], bytes] | None = None
     """An upload to complete after a crash: from and to which length of the trace it is whole."""
+    begins: int = 0
+    """From which length of the trace on a crash is of interest."""
 
     async def do(self, work: Awaitable[object], **contents: bytes | None) -> None:
         """Do something and note what it promised."""
@@ -232,8 +234,46 @@ async def tenants(history: History) -> None:
     await history.do(opened.delete(b"b"), b=None)
 
 
+async def compacting(history: History) -> None:
+    """Rewrite a sealed segment of mostly dead bytes, write on meanwhile, unlink it."""
+    opened = history.opened
+    tenant = await ensure_tenant(opened.store.identity, "other")
+    other = await opened.another("other", tenant)
+    for number in range(5):
+        await opened.put(b"doomed %d" % number, body(900_000, number))
+    for key in "ab":
+        await history.do(
+            opened.put(key.encode(), body(SEGMENT, ord(key))), **{key: body(SEGMENT, ord(key))}
+        )
+    for key in "cd":  # the first tenant rests, and its segment is sealed
+        content = body(SEGMENT, ord(key))
+        await history.do(
+            opened.put(key.encode(), content, bucket=other), **{f"other/{key}": content}
+        )
+    await asyncio.gather(*(opened.delete(b"doomed %d" % number) for number in range(5)))
+    await opened.free_all()
+    before = segments(history)
+    history.begins = history.recorder.now()
+    await asyncio.gather(
+        history.do(opened.store.compaction.run()),
+        history.do(opened.put(b"a", body(5000, 1)), a=body(5000, 1)),
+    )
+    for _ in range(2):  # what was replaced meanwhile keeps the segment until its own grace is over
+        while await opened.store.compaction.run():
+            pass
+        await history.do(opened.free_all())
+    assert before - segments(history), "nothing was compacted"
+    await history.do(opened.delete(b"b"), b=None)
+
+
+def segments(history: History) -> set[str]:
+    """Return the names of all segments."""
+    found = (history.recorder.folder / "objects").rglob("segments/*")
+    return {path.name for path in found}
+
+
 SCRIPTS: list[Script] = [
-    *(small, large, refused, unknown_size, multipart, copies, renames, mixed, tenants)
+    *(small, large, refused, unknown_size, multipart, copies, renames, mixed, tenants, compacting)
 ]
 
 
@@ -245,7 +285,7 @@ async def record(script: Script, folder: Path, clock: ManualClock) -> tuple[Hist
     history = History(opened, recorder)
     await script(history)
     await opened.store.close()
-    return history, start
+    return history, max(start, history.begins)
 
 
 async def contents(store: Store) -> Contents:

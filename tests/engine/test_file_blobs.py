@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,12 +31,13 @@ from storage_server.engine.blob_format import (
 )
 from storage_server.engine.blobs import BlobWriter, verify_blob
 from storage_server.engine.blobstore import Place, Ref
-from storage_server.engine.drivers.disk import SystemDisk
+from storage_server.engine.drivers.disk import Readable, SystemDisk
 from storage_server.engine.drivers.file_blobs import FileBlobOptions, FileBlobStore
 from storage_server.engine.drivers.folders import Folders
 from storage_server.engine.drivers.segments import (
     SEAL_BYTES,
     Segment,
+    flush_together,
     read_segment_info,
     scan_segment,
     trimmed_bytes,
@@ -450,6 +451,77 @@ async def test_a_segment_that_cannot_be_opened_again_loses_nothing(
         assert await is_whole(store, where, ref)
 
 
+@pytest.mark.parametrize("most", [{"unsealed_segments_max": 1}, {"open_segments_max": 1}])
+async def test_what_nobody_asks_for_keeps_no_file_open(
+    opening: Open, tmp_path: Path, place: Place, most: dict[str, int]
+) -> None:
+    """A blob was written and given up: its segment is sealed, or parked, all the same."""
+    store = opening(zeros_ahead=False, descriptors_max=1, **most)
+    kept = await put(store, place, 100)
+    late, _ = await begun(store, place, 100)
+    other = Place(new_tenant_id(), new_bucket_id())
+    for _ in range(2):
+        await put(store, other, 100)
+    (segment,) = await store.list_segments(place.tenant_id)
+    assert segment.sealed == ("unsealed_segments_max" in most)
+    names = [path.name for path in _open_files(tmp_path)]
+    assert names.count(f"{kept.container:016x}") <= 1  # for reading
+    await store.sync([late], [place])  # he who comes late finds it durable
+    assert set(await walked(opening())) >= {kept, late}
+
+
+async def test_a_flush_that_failed_or_never_came_leaves_no_file_open(
+    opening: Open, disk: FaultyDisk, tmp_path: Path, place: Place
+) -> None:
+    """A full disk refuses the group that came when a tenant went to rest; then nobody runs it."""
+    store = opening(zeros_ahead=False, descriptors_max=1, open_segments_max=1)
+    tenants = [place, *(Place(new_tenant_id(), new_bucket_id()) for _ in range(3))]
+    first = await put(store, tenants[0], 100)
+    disk.fail("pwritev", errno.ENOSPC, times=1)
+    with pytest.raises(OutOfSpace):
+        await put(store, tenants[1], 100)
+    third = await put(store, tenants[2], 100)
+    ref, _ = await begun(store, tenants[3], 100)
+    assert store.flushing([ref], [tenants[3]]) is not None
+    await put(store, tenants[3], 100)
+    names = [path.name for path in _open_files(tmp_path)]
+    assert names.count(f"{first.container:016x}") == 0
+    assert names.count(f"{third.container:016x}") == 1  # for reading
+
+
+async def test_a_thread_that_ends_a_blob_leaves_the_readers_files_alone(
+    opening: Open, tmp_path: Path, place: Place
+) -> None:
+    """The loop reads through them at that moment; only the loop opens and closes them."""
+    store = opening(zeros_ahead=False, open_segments_max=1)
+    ref = await put(store, place, 100)
+    name = f"{ref.container:016x}"
+    before = [path.name for path in _open_files(tmp_path)].count(name)
+    other = Place(new_tenant_id(), new_bucket_id())
+    sink = await store.begin(other, new_blob_id(), 100)
+    sink.write(bytes(100))
+    await asyncio.to_thread(sink.finish)
+    assert [path.name for path in _open_files(tmp_path)].count(name) == before
+
+
+async def test_a_segment_that_found_no_room_is_sealed(
+    opening: Open, disk: FaultyDisk, place: Place
+) -> None:
+    """Or what is dead in it could not be given back, on the very disk that is full."""
+    store = opening()
+    refs = [await put(store, place, 5000) for _ in range(3)]
+    disk.fail("pwritev", errno.ENOSPC, times=1)
+    with pytest.raises(OutOfSpace):
+        await put(store, place, 200_000)
+    refs += [await put(store, place, 100) for _ in range(2)]
+    segments = {one.container: one for one in await store.list_segments(place.tenant_id)}
+    assert segments[refs[0].container].sealed
+    assert not segments[refs[-1].container].sealed
+    assert set(await walked(opening())) == set(refs)
+    await store.close()
+    assert store.has_sealed
+
+
 async def test_one_flush_of_several_that_fails_is_told(opening: Open, disk: FaultyDisk) -> None:
     """Segments flushed at once fail alone, and the group is not acknowledged."""
     store = opening(zeros_ahead=False)
@@ -676,6 +748,83 @@ def test_a_disk_too_full_for_zeros_takes_entries_all_the_same(
     segment.seal()
 
 
+class _ForgetfulDisk(SystemDisk):
+    """A disk beside which the memory runs out, once, in the call of a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forgets = ""
+
+    def pwritev(self, descriptor: int, pieces: Sequence[Readable], offset: int) -> int:
+        self._meet("pwritev")
+        return super().pwritev(descriptor, pieces, offset)
+
+    def fdatasync(self, descriptor: int) -> None:
+        self._meet("fdatasync")
+        super().fdatasync(descriptor)
+
+    def fsync(self, descriptor: int) -> None:
+        self._meet("fsync")
+        super().fsync(descriptor)
+
+    def _meet(self, call: str) -> None:
+        if call == self.forgets:
+            self.forgets = ""
+            raise MemoryError(call)
+
+
+@pytest.mark.parametrize(
+    ("call", "is_together"),
+    [
+        ("pwritev", False),
+        ("pwritev", True),
+        ("fdatasync", False),  # several are flushed without it
+        ("fsync", False),
+        ("fsync", True),
+    ],
+)
+def test_a_flush_that_ends_in_any_way_but_well_ends_the_segment(
+    tmp_path: Path, place: Place, call: str, *, is_together: bool
+) -> None:
+    """Offsets behind what it lost are given out: nothing may be written there, nobody waits."""
+    disk = _ForgetfulDisk()
+    (tmp_path / "objects").mkdir()
+    folders = Folders(disk, str(tmp_path / "objects"))
+    segment = Segment(disk, folders, place.tenant_id, new_incarnation_id())
+    folders.make(place.tenant_id.hex(), "segments")
+    content = entry(place, 1000)
+    segment.reserve([content], len(content))
+    disk.forgets = call
+    if is_together:
+        (failure,) = flush_together(disk, [segment])
+        assert isinstance(failure, FlushFailed)
+    else:
+        with pytest.raises(FlushFailed):
+            segment.flush()
+    assert segment.reserve([content], len(content)) is None
+    with pytest.raises(FlushFailed):
+        segment.flush()
+    assert not segment.seal()
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+async def test_a_folder_that_cannot_be_opened_to_be_flushed_refuses_but_does_not_stop(
+    opening: Open, disk: FaultyDisk, place: Place, size: int
+) -> None:
+    """Too many open files once more, at the last step: the device is not to blame."""
+    store = opening(unsealed_segments_max=1)
+    for where in (place, Place(new_tenant_id(), new_bucket_id())):
+        await put(store, where, 100)  # then the folders are there, and the next segment is new
+    ref, _ = await begun(store, place, size)
+    disk.fail("open", errno.EMFILE)
+    with pytest.raises(OutOfSpace):
+        await store.sync([ref], [place])
+    disk.heal()
+    await store.delete(place, ref)
+    assert ref not in await walked(store)
+    assert await is_whole(store, place, await put(store, place, size))
+
+
 @pytest.mark.parametrize("call", ["pwritev", "fdatasync"])
 def test_a_device_that_fails_under_zeros_ends_the_segment(
     segment: Segment, disk: FaultyDisk, place: Place, call: str
@@ -809,6 +958,19 @@ async def test_a_cancelled_begin_leaves_nothing(
     await store.close()
     store._workers.shutdown(wait=True)
     assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []
+
+
+async def test_a_removal_that_was_cut_short_is_finished(
+    store: FileBlobStore, place: Place, disk: FaultyDisk
+) -> None:
+    """The file is gone from its folder, but a crash may bring it back: the folder is flushed."""
+    ref = await put(store, place, 3 * MIB)
+    disk.fail("fsync", errno.EIO, times=1)
+    with pytest.raises(FlushFailed):
+        await store.delete(place, ref)
+    disk.calls.clear()
+    await store.delete(place, ref)
+    assert "fsync" in [call for call, _ in disk.calls]
 
 
 async def test_names_are_never_used_twice(store: FileBlobStore, place: Place) -> None:

@@ -1,12 +1,15 @@
 """Freeing: bytes go after their last reference and the grace, and never before."""
 
+import errno
+
 import pytest
 
-from storage_server.engine import fsck, rows
-from storage_server.engine.errors import Damaged, UploadMissing
+from storage_server.engine import fsck, keys, rows
+from storage_server.engine.errors import Damaged, EngineError, UploadMissing
 from storage_server.engine.metastore import Tx, Writes, bucket_part
 from storage_server.engine.records import Versioning
 from tests.engine.opened import NEW, OWN_FILE, PART, SEGMENT, SIZES, Opened, body
+from tests.fakes.faulty_disk import FaultyDisk
 
 
 async def assert_clean(opened: Opened) -> None:
@@ -145,6 +148,33 @@ async def test_many_due_rows_are_worked_off_in_slices(opened: Opened) -> None:
     await opened.store.freeing.run_all()
     assert not await opened.store.freeing.run()
     await assert_clean(opened)
+
+
+async def test_what_cannot_be_freed_does_not_keep_the_rest_from_it(
+    opened: Opened, disk: FaultyDisk
+) -> None:
+    """A row that is damaged, a file that does not go: everything else of the bucket goes."""
+    for number in range(70):  # more than one step
+        await opened.put(b"key %02d" % number, body(OWN_FILE, 0))
+        await opened.delete(b"key %02d" % number)
+    files = opened.own_files()
+    part = bucket_part(opened.bucket.bucket_id)
+    meta = opened.store.inside.meta
+    dues = await meta.scan(part, *keys.family_range(rows.DUE), 1)
+    damaged = [(row_key, (row or b"")[:-1] + b"?") for row_key, row in dues.rows]
+    await meta.commit(part, [Tx((), lambda _: Writes(damaged))])
+    stuck = files[40]
+    disk.fail("unlink", errno.EIO, where=stuck.name)
+    for _ in range(3):
+        with pytest.raises(EngineError):
+            await opened.free_all()
+    left = opened.own_files()
+    assert stuck in left
+    assert len(left) == 2  # and that of the damaged row
+    disk.heal()
+    with pytest.raises(Damaged):
+        await opened.free_all()
+    assert len(opened.own_files()) == 1
 
 
 async def test_a_damaged_row_does_not_keep_other_buckets_waiting(opened: Opened) -> None:

@@ -1,5 +1,7 @@
 """Recovery: what a dead writer left is finished or undone, in proportion to what it left."""
 
+import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from storage_server.engine.bucket_counts import BucketRoom
 from storage_server.engine.errors import Damaged
 from storage_server.engine.metastore import ROOT, Tx, View, Writes, bucket_part
 from storage_server.engine.records import BucketState, NameRecord
+from storage_server.engine.recovery import Recovery
 from tests.engine.opened import (
     OWN_FILE,
     OWNER,
@@ -20,6 +23,8 @@ from tests.engine.opened import (
     copy_folder,
     open_store,
 )
+from tests.fakes.faulty_disk import FaultyDisk
+from tests.identities import ensure_tenant
 
 
 async def assert_clean(opened: Opened) -> None:
@@ -36,6 +41,23 @@ async def test_an_abandoned_body_is_removed(opened: Opened) -> None:
     assert len(opened.own_files()) == 1
     await opened.reopen()
     assert (await opened.store.recovery.run()).blobs == 1
+    await opened.store.freeing.run_all()
+    assert opened.own_files() == []
+    await assert_clean(opened)
+
+
+@pytest.mark.parametrize("is_start", [True, False])
+async def test_a_folder_without_its_lives_is_swept_all_the_same(
+    opened: Opened, *, is_start: bool
+) -> None:
+    """A copy may be without ``run``: what its writers left goes nevertheless."""
+    stage = await opened.store.versions.stage(opened.bucket, b"a", size_hint=OWN_FILE)
+    await stage.write(body(OWN_FILE))
+    shutil.rmtree(opened.folder / "run")
+    await opened.reopen()
+    assert opened.own_files()
+    recovery = opened.store.recovery
+    await (recovery.sweep() if is_start else recovery.tidy())
     await opened.store.freeing.run_all()
     assert opened.own_files() == []
     await assert_clean(opened)
@@ -157,6 +179,38 @@ async def test_what_a_killed_writer_reserved_waits_for_the_job(
         assert store.inside.incarnation.dead() == []
     finally:
         await store.close()
+
+
+class _ImpatientDisk(FaultyDisk):
+    """A disk at which the time that a job has is over in the second call of ``truncate``."""
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        super().truncate(descriptor, length)
+        if [call for call, _ in self.calls].count("truncate") == 2:
+            raise asyncio.CancelledError
+
+
+async def test_trimming_that_ran_out_of_time_is_gone_on_with(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """With many segments it takes longer than a job may: each call comes further."""
+    for name in ("first", "second", "third"):
+        tenant = await ensure_tenant(opened.store.identity, name)
+        await opened.put(b"k", body(SEGMENT), bucket=await opened.another(name, tenant))
+    killed = tmp_path / "killed"
+    copy_folder(opened.folder, killed)
+    disk = _ImpatientDisk()
+    store = await open_store(killed, opened.clock, disk)
+    recovery = Recovery(store.inside, store.buckets, tenants_at_once=1)
+    with pytest.raises(asyncio.CancelledError):
+        await recovery.tidy()
+    assert len(store.inside.incarnation.dead()) == 1
+    assert await recovery.tidy()
+    trimmed = [path for call, path in disk.calls if call == "truncate"]
+    assert len(trimmed) == 4
+    assert len(set(trimmed)) == 3
+    assert not store.inside.incarnation.dead()
+    await store.close()
 
 
 async def test_a_writer_that_ended_in_order_has_sealed_its_segments(opened: Opened) -> None:

@@ -59,9 +59,13 @@ class Flushes:
 
     def _flush(self, descriptors: Sequence[int]) -> list[OSError | None]:
         taken = self._submit(descriptors) if len(descriptors) > 1 and self._is_ready() else 0
-        # What was not taken does not wait for what was.
-        rest = [_fdatasync(descriptor) for descriptor in descriptors[taken:]]
-        return self._results(taken) + rest
+        try:
+            # What was not taken does not wait for what was.
+            rest = [_fdatasync(descriptor) for descriptor in descriptors[taken:]]
+            return self._results(taken) + rest
+        except BaseException:
+            self._is_usable = False  # what is still under way must not be met as another's outcome
+            raise
 
     def _is_ready(self) -> bool:
         """Make the queue if this process has none yet; False when it gets none."""

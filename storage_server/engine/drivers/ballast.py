@@ -3,9 +3,16 @@
 import contextlib
 import os
 from pathlib import Path
+from typing import Final
 
 from storage_server.engine.blobstore import Space
 from storage_server.engine.drivers.disk import SystemDisk
+
+BACKUP_BARRIER: Final = "run/backup-barrier"
+"""While this file stands in the data folder, bytes are neither unlinked nor moved.
+
+Whatever copies the folder makes and removes it; ``doctor`` tells of one that was left behind.
+"""
 
 
 class Device:
@@ -15,7 +22,7 @@ class Device:
         """Look at a folder that exists."""
         self._folder = str(data_dir)
         self._ballast = data_dir / "meta" / "ballast"
-        self._barrier = data_dir / "run" / "backup-barrier"
+        self._barrier = data_dir / BACKUP_BARRIER
         self._disk = SystemDisk()
 
     def space(self) -> Space:

@@ -30,7 +30,7 @@ from storage_server.engine.drivers.segments import (
     scan_segment,
     trimmed_bytes,
 )
-from storage_server.engine.drivers.writing import is_scarcity
+from storage_server.engine.drivers.writing import is_scarcity, meaning
 from storage_server.engine.errors import (
     BlobGone,
     Damaged,
@@ -72,7 +72,7 @@ class FileBlobOptions:
 class FileBlobStore:
     """Blobs below one folder (``data/objects``), written by one incarnation.
 
-    Used from one event loop; only an own file's ``Sink`` is used from other threads. Several
+    Used from one event loop; only a ``Sink`` is used from other threads, one at a time. Several
     stores, in several processes, may work in the same folder.
     """
 
@@ -151,19 +151,26 @@ class FileBlobStore:
         waiting = {
             ref.blob_id: one for ref in refs if (one := self._undurable.pop(ref.blob_id, None))
         }
-        with self._lock:
-            full, self._full = self._full, []
-            resting, self._resting = self._resting, []
-        if not (waiting or full or resting):
+        if not (waiting or self._full or self._resting):
             return None
+        with self._lock:
+            closing = [*self._full, *self._resting]
+        for one in closing:
+            # What was just written is likely to be read: opening it anew costs a hop to a thread.
+            self._descriptors.keep(one.container, one.duplicate())
         files = list(dict.fromkeys(waiting.values()))
 
         def flush() -> None:
+            with self._lock:
+                full, self._full = self._full, []
+                resting, self._resting = self._resting, []
             try:
-                if len(files) == 1 and not (full or resting):  # somebody may wait for just this
-                    files[0].flush()
-                else:
-                    self._flush_all(files, full)
+                try:
+                    if len(files) == 1 and not (full or resting):  # somebody may wait for just this
+                        files[0].flush()
+                    else:
+                        self._flush_all(files, full)
+                finally:
                     self._park_all(resting)
                 self._wipe_ahead(files)
             except BaseException:
@@ -277,6 +284,9 @@ class FileBlobStore:
         """Unlink a blob's own file; a segment entry's bytes stay until compaction. Idempotent.
 
         When it returns no crash brings the file back.
+
+        Raises:
+            EngineError: The file may still be there, or come back.
         """
         self.forget(ref.blob_id)
         if ref.offset:
@@ -285,7 +295,11 @@ class FileBlobStore:
         await self._run(self._workers, lambda: self._unlink(self._path(place.tenant_id, ref)))
 
     async def unlink_segment(self, tenant_id: TenantId, container: int) -> None:
-        """Remove a segment that no row refers to, and none can come to. Idempotent."""
+        """Remove a segment that no row refers to, and none can come to. Idempotent.
+
+        Raises:
+            EngineError: The file may still be there, or come back.
+        """
         self._descriptors.drop(container)
         path = self._segment_path(tenant_id, container)
         await self._run(self._workers, lambda: self._unlink(path))
@@ -297,11 +311,14 @@ class FileBlobStore:
         self._folders.forget()
 
     async def list_segments(self, tenant_id: TenantId) -> list[SegmentInfo]:
-        """Return the tenant's segments, of all incarnations, but for those without a header."""
+        """Return the tenant's segments, of all incarnations, but for those that can't be read."""
         return await self._run(self._workers, lambda: self._segments_of(tenant_id))
 
     async def trim_segment(self, tenant_id: TenantId, container: int) -> None:
-        """Give back what a dead incarnation had reserved or wiped behind its last entry."""
+        """Give back what a dead incarnation had reserved or wiped behind its last entry, if it can.
+
+        A segment of a device that fails stays as it is.
+        """
         path = self._segment_path(tenant_id, container)
         await self._run(self._workers, lambda: self._trim(path))
 
@@ -382,18 +399,14 @@ class FileBlobStore:
         others = [self._lanes.submit(one.flush) for one in handed]
         failures = flush_together(self._disk, together)
         for one in apart[: len(apart) - len(handed)]:
-            try:
-                one.flush()
-            except EngineError as error:
-                failures.append(error)
+            failures += _flushed(one)
         wait(others)
         failures += [why for one in others if isinstance(why := one.exception(), EngineError)]
         for segment in full:
-            if segment.idle or segment.error is not None:
-                self.has_sealed &= segment.seal()
-            else:
-                with self._lock:
-                    self._full.append(segment)
+            if segment.error is None:
+                # With what nobody may ask for, or it would never be sealed.
+                failures += [one for one in _flushed(segment) if not isinstance(one, OutOfSpace)]
+            self.has_sealed &= segment.seal()
         for failure in failures:
             if isinstance(failure, FlushFailed):
                 raise failure
@@ -411,26 +424,36 @@ class FileBlobStore:
                         self._workers.submit(one.make_room)
 
     def _park_all(self, segments: Sequence[Segment]) -> None:
-        """Close the files of segments whose tenants rest; those that are busy come next time."""
-        busy = [segment for segment in segments if not segment.park()]
-        with self._lock:
-            self._resting += [one for one in busy if one.tenant_id not in self._warm]
+        """Close the files of segments whose tenants rest."""
+        for segment in segments:
+            if segment.tenant_id in self._warm:
+                continue  # it does not rest any more
+            if not segment.park():
+                _flushed(segment)  # nobody may ever ask for it; whoever does is told what failed
+                segment.park()
 
     def _unlink(self, path: str) -> None:
-        """Remove a file durably: the row that knows of it goes next, so it must not come back."""
-        with contextlib.suppress(FileNotFoundError):
-            self._disk.unlink(path)
-            self._folders.sync(os.path.dirname(path))  # noqa: PTH120 - a string like its kin
+        """Remove a file durably: the row that knows of it goes next, so it must not come back.
+
+        One that is gone already may not be durably so: who removed it may have got no further.
+        """
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.unlink(path)
+            with contextlib.suppress(FileNotFoundError):  # its folder is gone as well
+                self._folders.sync(os.path.dirname(path))  # noqa: PTH120 - a string like its kin
+        except OSError as error:
+            raise meaning(error) from error
 
     def _trim(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError), _opened(self._disk, path, os.O_RDWR) as opened:
+        with contextlib.suppress(OSError), _opened(self._disk, path, os.O_RDWR) as opened:
             self._disk.truncate(opened, trimmed_bytes(self._disk, opened))
 
     def _segments_of(self, tenant_id: TenantId) -> list[SegmentInfo]:
         found = []
         for name in _names(self._folders.path(tenant_id.hex(), SEGMENTS), 16):
             path = self._folders.path(tenant_id.hex(), SEGMENTS, name)
-            with contextlib.suppress(FileNotFoundError, Damaged, FormatTooNew):  # noqa: SIM117
+            with contextlib.suppress(OSError, Damaged, FormatTooNew):  # noqa: SIM117
                 with _opened(self._disk, path, os.O_RDONLY) as descriptor:
                     found.append(read_segment_info(self._disk, descriptor))
         return found
@@ -484,7 +507,7 @@ class FileBlobStore:
                 came = 0  # an unreadable header is a damaged one
             return bytes(buffer[:came]), os.fstat(descriptor).st_size
 
-    # --- On the loop --------------------------------------------------------------------------
+    # --- On the loop, or in the thread that ends a blob -----------------------------------------
 
     def _next_segment(self, tenant_id: TenantId) -> Segment:
         """Open a new segment for a tenant; the caller holds the lock."""
@@ -506,13 +529,13 @@ class FileBlobStore:
         if len(self._warm) >= self._options.open_segments_max:
             resting = self._open[next(iter(self._warm))]
             del self._warm[resting.tenant_id]
-            # What was just written is likely to be read: opening it anew costs a hop to a thread.
-            self._descriptors.keep(resting.container, resting.duplicate())
             if resting.stored_bytes > _PARKED_BYTES_MAX:
                 self._full.append(self._open.pop(resting.tenant_id))
             else:
                 self._resting.append(resting)
         self._warm[tenant_id] = None
+
+    # --- On the loop --------------------------------------------------------------------------
 
     def _opened_segment(self, tenant_id: TenantId, ref: Ref) -> int | None:
         """Return a descriptor of the segment that this store is writing, if it is that one."""
@@ -587,6 +610,15 @@ def _first_view(
                 raise OutOfSpace(error.strerror) from error
             raise Damaged(f"{path} can't be opened: {error.strerror}") from error
     return stretch.fill(buffer, work)
+
+
+def _flushed(one: Segment | OwnFileSink) -> list[EngineError]:
+    """Flush and return what failed, if it did."""
+    try:
+        one.flush()
+    except EngineError as error:
+        return [error]
+    return []
 
 
 def _seal_all(segments: Sequence[Segment]) -> bool:

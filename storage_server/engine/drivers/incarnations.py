@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from storage_server.core.ids import IncarnationId, new_incarnation_id
+from storage_server.engine.drivers.disk import Disk, SystemDisk
+from storage_server.engine.drivers.folders import Folders
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -27,28 +29,39 @@ class Incarnation:
         self._descriptor = descriptor
 
     @classmethod
-    def begin(cls, folder: Path) -> "Incarnation":
-        """Begin a life: make and lock its file."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def begin(cls, folder: Path, disk: Disk | None = None) -> "Incarnation":
+        """Begin a life: make and lock its file, durably.
+
+        What a crash of the machine leaves is looked for only where a file tells of a life.
+        """
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders = Folders(disk or SystemDisk(), str(folder.parent))
+        folders.make(folder.name)
         while True:
             incarnation_id = new_incarnation_id()
             path = folder / incarnation_id.hex()
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if path.exists():
-                return cls(folder, incarnation_id, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if path.exists():
+                    folders.sync(str(folder))
+                    return cls(folder, incarnation_id, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
             os.close(descriptor)  # a sweep came between making and locking it
 
     def end(self, *, has_written: bool = True, has_sealed: bool = False) -> None:
         """End this life in order; what it left is swept as for any dead one.
 
         One that wrote nothing leaves nothing, not even its file. ``has_sealed``: none of its
-        segments reserves anything, which the file says from then on.
+        segments reserves anything, which the file says from then on, if there is room for that.
         """
-        if not has_written:
-            (self.folder / self.id.hex()).unlink(missing_ok=True)
-        elif has_sealed:
-            os.pwrite(self._descriptor, _sealed_mark(), 0)
+        with contextlib.suppress(OSError):
+            if not has_written:
+                (self.folder / self.id.hex()).unlink(missing_ok=True)
+            elif has_sealed:
+                os.pwrite(self._descriptor, _sealed_mark(), 0)
         os.close(self._descriptor)
 
     def has_sealed(self, other: IncarnationId) -> bool:
@@ -74,9 +87,15 @@ class Incarnation:
         return [one for one in others if self.is_dead(one)]
 
     def forget(self, dead: Iterable[IncarnationId]) -> None:
-        """Remove the files of dead lives, after everything that they left was swept."""
+        """Remove the files of dead lives, after everything that they left was swept.
+
+        One that is held now was looked at while its life began, before it had its lock.
+        """
         for one in dead:
-            (self.folder / one.hex()).unlink(missing_ok=True)
+            path = self.folder / one.hex()
+            with _try_lock(path) as is_free:
+                if is_free:
+                    path.unlink(missing_ok=True)
 
 
 def _sealed_mark() -> bytes:

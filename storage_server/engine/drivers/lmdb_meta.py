@@ -86,14 +86,19 @@ class LmdbMetaStore:
             Damaged: It is no environment, or not one of ours.
             InstanceLocked: Another process holds it in a way that can't be shared.
             Unsupported: The LMDB library was built for shorter keys.
+            EngineError: The disk is full, or fails.
+            OSError: Likewise. After any of these, nothing is left open.
         """
         env = _open_environment(folder, map_bytes or lmdb_space.map_bytes())
         try:
             _check_format(env)
+            room = lmdb_space.Preallocation(folder / "data.mdb", lmdb_space.used_bytes(env))
+        except lmdb.Error as error:
+            env.close()
+            raise EngineError(f"{folder}: {error}") from error
         except BaseException:
             env.close()
             raise
-        room = lmdb_space.Preallocation(folder / "data.mdb", lmdb_space.used_bytes(env))
         writer = Writer(env, clock, asyncio.get_running_loop(), room, faults or NoFaults())
         return cls(env, writer, room, cold_bytes)
 
@@ -274,6 +279,8 @@ def _open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
             f"{folder}: processes on one data folder must share kernel, PID namespace and a"
             " local filesystem"
         ) from error
+    except lmdb.Error as error:
+        raise EngineError(f"{folder}: {error}") from error
     if env.max_key_size() < _KEY_BYTES:
         env.close()
         raise Unsupported(f"this LMDB library was built for keys of {env.max_key_size()} bytes")

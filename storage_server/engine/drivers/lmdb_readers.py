@@ -20,16 +20,13 @@ def check_readers(folder: Path) -> int:
     if not (folder / "data.mdb").exists():
         return 0
     try:
-        env = lmdb.open(
+        with lmdb.open(
             str(folder),
             map_size=lmdb_space.map_bytes(),
             readonly=True,
             create=False,
             max_readers=META_READERS_MAX,
-        )
+        ) as env:
+            return int(env.reader_check())
     except lmdb.Error as error:
         raise OSError(str(error)) from error
-    try:
-        return int(env.reader_check())
-    finally:
-        env.close()

@@ -14,7 +14,7 @@ from storage_server.engine.blobstore import Place, Ref
 from storage_server.engine.buffers import TRANSFER_BYTES, BufferPool
 from storage_server.engine.drivers.disk import Disk
 from storage_server.engine.drivers.folders import Folders
-from storage_server.engine.drivers.writing import meaning, write_all
+from storage_server.engine.drivers.writing import flush_meaning, meaning, write_all
 from storage_server.engine.errors import FlushFailed
 
 RESERVED_AT_FIRST_BYTES: Final = 8 * MIB
@@ -146,6 +146,7 @@ class OwnFileSink:
         """Make the file and its folder durable, and close it.
 
         Raises:
+            OutOfSpace: There was no descriptor to be had for the folder.
             FlushFailed: The device did not take it, now or when it was asked before.
         """
         if self._descriptor < 0:
@@ -154,17 +155,19 @@ class OwnFileSink:
             self._disk.fdatasync(self._descriptor)
             self._folders.sync(self._folder)
         except OSError as error:
-            raise FlushFailed(error.strerror) from error
+            raise flush_meaning(error) from error
         finally:
             self._close()
 
     def abort(self) -> None:
-        """Close and remove the file; also after ``finish``, and again."""
+        """Close and remove the file; also after ``finish``, and again.
+
+        Whoever has announced it deletes it before the intent goes: that is durable, and is told.
+        """
         self._on_aborted(self._blob_id)
         self._close()
-        with contextlib.suppress(OSError):  # the intent's sweep tries again
+        with contextlib.suppress(OSError):
             self._disk.unlink(f"{self._folder}/{self._blob_id.hex()}")
-            self._folders.sync(self._folder)  # before the intent goes
 
     def _open(self, names: tuple[str, ...]) -> None:
         name = self._blob_id.hex()

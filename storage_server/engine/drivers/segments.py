@@ -20,8 +20,14 @@ from storage_server.engine.blob_format import BLOB_MAGIC, HEADER_CORE_BYTES_MAX,
 from storage_server.engine.blobstore import Ref
 from storage_server.engine.drivers.disk import Disk, Readable, duplicate
 from storage_server.engine.drivers.folders import Folders
-from storage_server.engine.drivers.writing import meaning, write_all
-from storage_server.engine.errors import Damaged, EngineError, FlushFailed, FormatTooNew
+from storage_server.engine.drivers.writing import flush_meaning, meaning, write_all
+from storage_server.engine.errors import (
+    Damaged,
+    EngineError,
+    FlushFailed,
+    FormatTooNew,
+    OutOfSpace,
+)
 
 SEGMENTS: Final = "segments"
 SEGMENT_MAGIC: Final = b"\x89HFSEGM\n"
@@ -153,12 +159,14 @@ class Segment:
         descriptor = self.begin_flush()
         if descriptor < 0:
             return
-        failure: OSError | None = None
+        failure: OSError | None = _given_up()
         try:
             self._disk.fdatasync(descriptor)
+            failure = None
         except OSError as error:
             failure = error
-        self.end_flush(failure)
+        finally:
+            self.end_flush(failure)
 
     def begin_flush(self) -> int:
         """Write what is queued; return the descriptor that has to be flushed, -1 for none.
@@ -181,21 +189,26 @@ class Segment:
         """Take note of how the flush that was begun ended.
 
         Raises:
+            OutOfSpace: There was no descriptor to be had for the folder of a new file.
             FlushFailed: It failed.
         """
         try:
             if failure is None and self._written == 0:
-                self._folders.sync(self._folder)
-        except OSError as error:
-            failure = error
-        try:
+                failure = self._sync_folder()
             if failure is not None:
-                failed = FlushFailed(failure.strerror)
+                failed = flush_meaning(failure)
                 self._fail(failed)
                 raise failed from failure
             self._written = self._pending
         finally:
             self._flushing.release()
+
+    def _sync_folder(self) -> OSError | None:
+        try:
+            self._folders.sync(self._folder)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the file is not durable
+            return error if isinstance(error, OSError) else _given_up()
+        return None
 
     def _write_queued(self) -> bool:
         """Write what is queued; tell whether that was anything."""
@@ -215,9 +228,11 @@ class Segment:
                 write_all(self._disk, self._descriptor, pieces, self._written)
             else:
                 self._append(pieces, end)
-        except OSError as error:
-            self._fail(meaning(error))
-            raise meaning(error) from error
+        except Exception as error:
+            # Whatever it was: what was queued is lost, and offsets behind it are given out already.
+            failed = meaning(error) if isinstance(error, OSError) else FlushFailed(repr(error))
+            self._fail(failed)
+            raise failed from error
         self._pending = end
         return True
 
@@ -278,12 +293,16 @@ class Segment:
     def seal(self) -> bool:
         """Write the end mark, give back what was reserved behind it, and close the file.
 
+        Also when it took no more for want of room: what is durable in it is sound, and a segment
+        without its mark is not compacted while this process lives.
+
         False: there is no mark, and something may still be reserved.
         """
         with self._flushing, self._wiping, self._lock:
             self._closed = True
+            is_sound = self.error is None or isinstance(self.error, OutOfSpace)
             try:
-                if self._is_parked() and self.error is None:
+                if self._is_parked() and is_sound:
                     self._descriptor = self._reopen()
             except OSError:
                 return False
@@ -291,7 +310,7 @@ class Segment:
             if descriptor < 0:
                 return not self._folder
             try:
-                if self.error is None:
+                if is_sound:
                     mark = _seal(self.container, self._written)
                     self._disk.truncate(descriptor, self._written)
                     write_all(self._disk, descriptor, [mark], self._written)
@@ -299,7 +318,7 @@ class Segment:
                 return False  # without its mark it reads like the segment of a process that died
             finally:
                 os.close(descriptor)
-            return self.error is None
+            return is_sound
 
     def duplicate(self) -> int:
         """Return another descriptor of the file; -1 when it is closed or none is to be had."""
@@ -386,7 +405,7 @@ def flush_together(disk: Disk, segments: Sequence[Segment]) -> list[EngineError]
         outcomes = disk.fdatasync_all([descriptor for _, descriptor in begun])
     finally:
         if not outcomes:  # something unforeseen ended it: none of them may be taken for durable
-            outcomes = [OSError(errno.EIO, "the flush was given up")] * len(begun)
+            outcomes = [_given_up()] * len(begun)
         for (segment, _), outcome in zip(begun, outcomes, strict=True):
             try:
                 segment.end_flush(outcome)
@@ -397,6 +416,10 @@ def flush_together(disk: Disk, segments: Sequence[Segment]) -> list[EngineError]
 
 def _container(segment: Segment) -> int:
     return segment.container
+
+
+def _given_up() -> OSError:
+    return OSError(errno.EIO, "the flush was given up")
 
 
 def scan_segment(

@@ -8,13 +8,25 @@ from storage_server.engine.drivers.disk import Disk, Readable
 from storage_server.engine.errors import EngineError, FlushFailed, OutOfSpace
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # no fault of the device
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_SCARCE: Final = _NO_DESCRIPTOR | {errno.ENOMEM}  # no fault of the device
 _PIECES_MAX: Final = 1024  # IOV_MAX
 
 
 def meaning(error: OSError) -> EngineError:
     """Return what a failed write means to the engine: no room, or a device not to be trusted."""
     if error.errno in _FULL or is_scarcity(error):
+        return OutOfSpace(error.strerror)
+    return FlushFailed(error.strerror)
+
+
+def flush_meaning(error: OSError) -> EngineError:
+    """Return what it means that a file or its folder could not be made durable.
+
+    No flush fails for want of a descriptor: then only the folder could not be opened for its own,
+    and nothing is in doubt.
+    """
+    if error.errno in _NO_DESCRIPTOR:
         return OutOfSpace(error.strerror)
     return FlushFailed(error.strerror)
 
