@@ -10,9 +10,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from storage_server.control_db.errors import LimitReached, Missing
 from storage_server.control_db.failures import flush
 from storage_server.control_db.policies import SHIPPED_PREFIX
-from storage_server.control_db.rows import count, holder, living, move, ref_of, tenant_of
+from storage_server.control_db.rows import count, holder, living, move, tenant_of
 from storage_server.control_db.tables import AttachmentRow, GroupRow, PolicyRow, RoleRow, UserRow
-from storage_server.control_db.views import AttachmentView, Page, Ref, view
+from storage_server.control_db.views import AttachmentView, view
 from storage_server.core.ids import TenantId
 from storage_server.core.limits import ATTACHED_POLICIES_MAX, TENANT_POLICIES_MAX
 
@@ -75,28 +75,6 @@ def list_attached(session: Session, kind: str, entity_id: str) -> tuple[str, ...
     )
 
 
-def entities_page(
-    session: Session, policy_id: str, *, kind: str = "", marker: str = "", limit: int
-) -> Page[AttachmentView]:
-    """Return what a policy is attached to, all kinds unless one is named.
-
-    For a shipped policy these are entities of all tenants: see ``entities_in_tenant``.
-    """
-    rows = session.scalars(
-        select(AttachmentRow)
-        .where(
-            AttachmentRow.policy_id == policy_id,
-            AttachmentRow.entity_kind + "/" + AttachmentRow.entity_id > marker,
-            *([AttachmentRow.entity_kind == kind] if kind else []),
-        )
-        .order_by(AttachmentRow.entity_kind + "/" + AttachmentRow.entity_id)
-        .limit(limit + 1)
-    ).all()
-    kept = rows[:limit]
-    next_marker = f"{kept[-1].entity_kind}/{kept[-1].entity_id}" if len(rows) > limit else None
-    return Page(tuple(view(AttachmentView, row) for row in kept), next_marker)
-
-
 def entities_in_tenant(
     session: Session, tenant_id: TenantId, policy_id: str
 ) -> tuple[AttachmentView, ...]:
@@ -133,27 +111,6 @@ def set_boundary(session: Session, kind: str, entity_id: str, policy_id: str, no
     row.boundary_id = policy_id
     move(row, now_us)
     session.flush()
-
-
-def users_of(session: Session, policy_id: str) -> tuple[Ref, ...]:
-    """Return all that a policy is attached to or the boundary of, as the projection names it.
-
-    Their projection does not hold the document, so a new version need not touch them; whoever holds
-    rights back while a version is changed does.
-    """
-    attached = session.execute(
-        select(AttachmentRow.entity_kind, AttachmentRow.entity_id).where(
-            AttachmentRow.policy_id == policy_id
-        )
-    ).all()
-    found = [ref_of(kind, entity_id) for kind, entity_id in attached]
-    for key, boundary_id in (
-        (UserRow.user_id, UserRow.boundary_id),
-        (RoleRow.role_id, RoleRow.boundary_id),
-    ):
-        bounded = session.scalars(select(key).where(boundary_id == policy_id))
-        found += [Ref("principal", each) for each in bounded]
-    return tuple(dict.fromkeys(found))
 
 
 def _require_policy(session: Session, tenant_id: TenantId, policy_id: str) -> None:

@@ -106,7 +106,6 @@ class PrincipalValues(msgspec.Struct, frozen=True, kw_only=True):
 class ProviderTrust(msgspec.Struct, frozen=True, kw_only=True):
     """How a provider's tokens are proven, and which roles they lead to."""
 
-    provider_name: str
     issuer: str
     audiences: tuple[str, ...]
     algorithms: tuple[str, ...]
@@ -138,6 +137,7 @@ class PolicyValues(msgspec.Struct, frozen=True, kw_only=True):
     document: bytes
     revision: int
     deleted: bool
+    tags: Pairs
 
 
 class CredentialValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,7 +317,6 @@ def _providers(session: Session, rows: Sequence[IdentityProviderRow]) -> Iterato
     del session
     for row in rows:
         trust = ProviderTrust(
-            provider_name=row.name,
             issuer=row.issuer,
             audiences=tuple(row.audiences),
             algorithms=tuple(row.algorithms),
@@ -375,6 +374,7 @@ def _policies(session: Session, rows: Sequence[PolicyRow]) -> Iterator[PolicyVal
             document=documents.get(row.policy_id, b""),
             revision=row.revision,
             deleted=bool(row.deleted_us),
+            tags=_pairs(row.tags),
         )
 
 

@@ -1,5 +1,6 @@
 """Assumable roles."""
 
+from collections.abc import Iterable
 from typing import TypedDict, Unpack
 
 from sqlalchemy import select
@@ -154,12 +155,18 @@ def update(
     return view(RoleView, row)
 
 
-def note_used(session: Session, role_id: str, at_us: int) -> None:
-    """Record that the role was assumed; moves no revision, and is nothing for a deleted role."""
-    row = session.get(RoleRow, role_id)
-    if row is not None and not row.deleted_us:
-        row.last_used_us = max(row.last_used_us, at_us)
-        session.flush()
+def note_used(session: Session, uses: Iterable[tuple[str, int, str]]) -> None:
+    """Record last uses: role id, time, region each; moves no revision.
+
+    Older uses than those known, and uses of roles that are gone, are passed over.
+    """
+    for role_id, at_us, region in uses:
+        row = session.get(RoleRow, role_id)
+        if row is None or row.deleted_us or row.last_used_us >= at_us:
+            continue
+        row.last_used_us = at_us
+        row.last_used_region = region
+    session.flush()
 
 
 def delete(

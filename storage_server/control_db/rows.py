@@ -32,8 +32,6 @@ HOLDERS: Final[Mapping[str, type[EntityRow]]] = {
 }
 """What policies can be attached to, by the word in ``attachments.entity_kind``."""
 
-_REF_KINDS: Final = {"tenant": "tenant", "user": "principal", "group": "group", "role": "principal"}
-
 
 def fold(name: str) -> str:
     """Return what two names have in common that count as the same."""
@@ -66,11 +64,6 @@ def tenant_of(row: EntityRow) -> TenantId:
     """Return the tenant of a holder of policies."""
     assert isinstance(row, TenantRow | UserRow | GroupRow | RoleRow)
     return row.tenant_id
-
-
-def ref_of(kind: str, entity_id: str) -> Ref:
-    """Return the name in the projection of a holder of policies."""
-    return Ref(_REF_KINDS[kind], entity_id)
 
 
 def move(row: EntityRow, now_us: int) -> None:

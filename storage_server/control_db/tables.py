@@ -32,7 +32,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from storage_server.core.ids import CanonicalId, TenantId
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The last of the migrations: the only revision that this program works with."""
 
 NAMING: Final = {
@@ -257,6 +257,7 @@ class RoleRow(EntityRow):
     enabled: Mapped[bool] = mapped_column(default=True)
     not_before_us: Mapped[int] = mapped_column(default=0)
     last_used_us: Mapped[int] = mapped_column(default=0)
+    last_used_region: Mapped[str] = mapped_column(String(64), default="")
 
 
 class PolicyRow(EntityRow):
@@ -403,8 +404,8 @@ class IdentityProviderRow(EntityRow):
     provider_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     tenant_id: Mapped[TenantId] = mapped_column(ForeignKey("tenants.tenant_id"), index=True)
     kind: Mapped[str] = mapped_column(String(8), default="oidc")
-    name: Mapped[str] = mapped_column(String(128))
-    name_key: Mapped[str] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(255))
+    name_key: Mapped[str] = mapped_column(String(255))
     issuer: Mapped[str] = mapped_column(String(1024))
     audiences: Mapped[list[str]]
     jwks_url: Mapped[str] = mapped_column(String(1024), default="")

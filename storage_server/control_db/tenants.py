@@ -108,16 +108,6 @@ def find_by_name(session: Session, name: str) -> TenantView | None:
     return _find(session, TenantRow.name_key == fold(name))
 
 
-def find_by_account(session: Session, account_id: str) -> TenantView | None:
-    """Return the living tenant with this 12-digit account id."""
-    return _find(session, TenantRow.account_id == account_id)
-
-
-def find_by_canonical(session: Session, canonical_id: CanonicalId) -> TenantView | None:
-    """Return the living tenant with this canonical id."""
-    return _find(session, TenantRow.canonical_id == canonical_id)
-
-
 def list_page(
     session: Session, *, prefix: str = "", marker: str = "", limit: int
 ) -> Page[TenantView]:

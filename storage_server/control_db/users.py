@@ -137,11 +137,6 @@ def find_by_email(session: Session, tenant_id: TenantId, email: str) -> UserView
     return _find(session, UserRow.tenant_id == tenant_id, UserRow.email_key == fold(email))
 
 
-def find_by_canonical(session: Session, canonical_id: CanonicalId) -> UserView | None:
-    """Return the living user with this canonical id."""
-    return _find(session, UserRow.canonical_id == canonical_id)
-
-
 def find_root(session: Session, tenant_id: TenantId) -> UserView | None:
     """Return the tenant's root; the system tenant's is the installation's."""
     return _find(session, UserRow.tenant_id == tenant_id, UserRow.kind == "root")
@@ -178,17 +173,6 @@ def list_page(
         .limit(limit + 1)
     ).all()
     return page(UserView, rows, limit, "name_key")
-
-
-def count_living(session: Session, tenant_id: TenantId) -> int:
-    """Return how many users and service accounts the tenant has."""
-    return count(
-        session,
-        UserRow,
-        UserRow.tenant_id == tenant_id,
-        UserRow.deleted_us == 0,
-        UserRow.kind != "root",
-    )
 
 
 def update(

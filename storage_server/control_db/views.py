@@ -114,6 +114,7 @@ class RoleView(EntityView):
     enabled: bool
     not_before_us: int
     last_used_us: int
+    last_used_region: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import policies, tenants
+from storage_server.control_db.policies import SHIPPED_PREFIX
 from storage_server.control_db.views import Ref, TenantView
 from storage_server.core.ids import TenantId
 from storage_server.engine.identity import Entity
@@ -18,7 +19,6 @@ from storage_server.services.control import By, Changes, Control
 
 T = TypeVar("T")
 
-SHIPPED_PREFIX = "arn:aws:iam::aws:policy/"
 _GLOBAL_ADMIN: Final = arn_of("global-admin")
 
 

@@ -27,7 +27,7 @@ def require_name(kind: str, name: str, chars_max: int = limits.USER_NAME_CHARS_M
     """
     if not 1 <= len(name) <= chars_max or not _NAME.fullmatch(name):
         raise ValidationError(
-            f"The name of a {kind} has 1 to {chars_max} letters, digits or any of +=,.@_-"
+            f"The name of a {kind} has 1 to {chars_max} ASCII letters, digits or any of +=,.@_-"
         )
 
 
@@ -140,7 +140,9 @@ def require_importable(access_key_id: str, secret_key: str) -> None:
         ValidationError: Id or secret has another form.
     """
     if not _ACCESS_KEY_ID.fullmatch(access_key_id):
-        raise ValidationError("An access key id has 3 to 128 letters, digits or any of +=,.@_-")
+        raise ValidationError(
+            "An access key id has 3 to 128 ASCII letters, digits or any of +=,.@_-"
+        )
     least, most = limits.SECRET_KEY_CHARS_MIN, limits.SECRET_KEY_CHARS_MAX
     if not least <= len(secret_key) <= most or not secret_key.isprintable():
         raise ValidationError(f"A secret has {least} to {most} printable characters.")

@@ -117,6 +117,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     created_us: int
     last_used_us: int
+    last_used_region: str
 
 
 class ManagedPolicy(msgspec.Struct, frozen=True, kw_only=True):

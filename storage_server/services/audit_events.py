@@ -17,9 +17,11 @@ from storage_server.engine.records import (
     AuditEvent,
     BucketRecord,
     PrincipalKind,
+    PrincipalRecord,
     VersionRecord,
 )
 from storage_server.s3 import arns
+from storage_server.s3.messages.public_access import FLAGS
 from storage_server.s3.policy import acl as lists
 from storage_server.s3.policy import bucket_grants
 from storage_server.services.actor import Actor
@@ -31,8 +33,7 @@ from storage_server.services.bucket_documents import (
     PUBLIC_ACCESS_BLOCK,
     Told,
 )
-from storage_server.services.control_notes import By
-from storage_server.services.public_access import FLAGS
+from storage_server.services.control_notes import By, Sender
 from storage_server.services.request_context import arn_of
 
 _SHOWN_BYTES_MAX: Final = 2048
@@ -61,6 +62,19 @@ def by_request(actor: Actor) -> By:
         principal_id=principal.principal_id,
         principal_arn=arn,
         tenant_id=principal.tenant_id,
+        sender=_sender(actor, principal),
+    )
+
+
+def _sender(actor: Actor, principal: PrincipalRecord) -> Sender:
+    session = actor.session
+    if session is None:
+        key = (actor.access_key_id,)
+        return Sender(principal_ids=(principal.principal_id,), access_key_ids=key)
+    return Sender(
+        principal_ids=(principal.principal_id, *session.parent_ids),
+        access_key_ids=(session.parent_key_id,) if session.parent_key_id else (),
+        since_us=session.issued_us,
     )
 
 

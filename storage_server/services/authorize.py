@@ -34,6 +34,7 @@ from storage_server.services.rights import (
     is_unlimited,
     joined,
     object_acl,
+    parent_of,
 )
 
 _RIGHTS_MAX: Final = 10_240  # in one worker at once; a kilobyte or two each, sets are shared
@@ -328,6 +329,7 @@ class Authorizer:
             owner,
             bucket.owner,
             action in _POLICY_ADMINISTRATION,
+            None if rights.acts_for is None else parent_of(rights, context),
         )
         if not side.is_open:
             return Asked(question, None, tenant)
@@ -349,7 +351,16 @@ class Authorizer:
             region=self._region,
             extra=extra,
         )
-        question = Question(rights.caller, action, resource, context, account, owner, owner)
+        question = Question(
+            rights.caller,
+            action,
+            resource,
+            context,
+            account,
+            owner,
+            owner,
+            parent=parent_of(rights, context),
+        )
         return Asked(question, self._policies(rights, None), tenant)
 
     def _decide(self, asked: Asked) -> Decision:

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from storage_server.core.ids import PrincipalId
-from storage_server.engine.records import AuditEvent, BucketRecord, GroupRecord, PrincipalRecord
+from storage_server.engine.records import (
+    AuditEvent,
+    BucketRecord,
+    GroupRecord,
+    PrincipalRecord,
+    TenantRecord,
+)
 from storage_server.engine.store import Store
 from storage_server.s3 import errors
 from storage_server.s3.iam_errors import ValidationError
@@ -57,6 +63,10 @@ class BucketGrantService:
         if found is None or tenant is None:
             return _NOBODY
         return GranteeName(found.name, tenant.name)
+
+    def tenant_of(self, bucket: BucketRecord) -> TenantRecord | None:
+        """Return the bucket's tenant, without whose sharing nobody of another gets in."""
+        return self._store.identity.find_tenant_now(bucket.tenant_id)
 
     async def add(self, by: By, bucket: BucketRecord, grant: BucketGrant) -> None:
         """Share a bucket, in place of an earlier grant to the same grantee.

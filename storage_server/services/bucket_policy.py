@@ -34,7 +34,7 @@ class BucketPolicyService:
         Raises:
             NoSuchBucketPolicy: There is none.
         """
-        return self._principals.to_arns(_stored(bucket))
+        return self._principals.to_arns(_stored(bucket), bucket.tenant_id)
 
     def is_public(self, bucket: BucketRecord) -> bool:
         """Tell whether the policy is public by S3's definition.

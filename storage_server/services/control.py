@@ -123,6 +123,7 @@ class Control:
             ControlUnavailable: It is unknown whether the change was made; if it was, it will be
                 in force soon, and what it removes may do nothing until then.
             ControlDbError: ``work`` refused; nothing was changed.
+            InvalidAccessKeyId: Whoever sent the request may not act any more; nothing was changed.
         """
         task = asyncio.ensure_future(self._change(by, tenant_id, work, removes))
         self._running.add(task)
@@ -230,6 +231,7 @@ class Control:
         changes = Changes(tenant_id, now_us)
         with self._session(attempt.followed) as session:
             control_log.require_not_behind(session, attempt.applied)
+            control_log.require_sender(session, by)
             result = work(session, changes)
             control_log.append(session, changes.touched, now_us)
             control_log.record(session, by, tenant_id, changes.notes, now_us)

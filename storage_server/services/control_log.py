@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from storage_server.control_db import audit, installation, projected, projection_log
+from storage_server.control_db import audit, installation, projected, projection_log, senders
 from storage_server.control_db.errors import OtherInstallation, SqlGone
 from storage_server.control_db.views import Ref
 from storage_server.core.ids import PrincipalId, TenantId
@@ -24,6 +24,7 @@ from storage_server.engine.records import (
     TenantRecord,
     TenantState,
 )
+from storage_server.s3.errors import InvalidAccessKeyId
 from storage_server.services.control_notes import By, Note
 
 BATCH_VALUES_MAX: Final = 64
@@ -70,6 +71,22 @@ def require_same(session: Session, followed: str) -> None:
             "it is another installation's than the one that this data folder obeys: correct"
             " control_db_url, or have it obeyed with `holdfast projection rebuild`"
         )
+
+
+def require_sender(session: Session, by: By) -> None:
+    """Return when whoever sent the request may still act.
+
+    Changes come one after the other, so what is made behind an acknowledged removal is refused
+    here, however long its request had waited.
+
+    Raises:
+        InvalidAccessKeyId: Its key, itself or what its session came from was taken away meanwhile.
+    """
+    sender = by.sender
+    if sender is not None and not senders.may_act(
+        session, sender.principal_ids, sender.access_key_ids, since_us=sender.since_us
+    ):
+        raise InvalidAccessKeyId(AWSAccessKeyId=by.access_key_id)
 
 
 def append(session: Session, touched: Sequence[Entity], now_us: int) -> None:
@@ -308,6 +325,7 @@ def record_of(values: projected.Values) -> Record:
                 document=values.document,
                 revision=values.revision,
                 deleted=values.deleted,
+                tags=values.tags,
             )
         case projected.CredentialValues():
             return CredentialRecord(

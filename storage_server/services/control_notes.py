@@ -7,6 +7,16 @@ from storage_server.core.ids import TenantId
 from storage_server.engine.identity import Entity
 
 
+class Sender(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose lives a request hangs on: it changes nothing when one of them is over meanwhile."""
+
+    principal_ids: tuple[str, ...]
+    """Who acts, and from whom its session came."""
+    access_key_ids: tuple[str, ...] = ()
+    since_us: int = 0
+    """When its session was issued; 0 where it signs with a key."""
+
+
 class By(msgspec.Struct, frozen=True, kw_only=True):
     """Who changes something, for the audit row.
 
@@ -25,6 +35,8 @@ class By(msgspec.Struct, frozen=True, kw_only=True):
     """When the expiring key ends that the sender's session came from; 0 is never."""
     scope: bytes = b""
     """The policy that narrows the key at work, or the one that its session came from."""
+    sender: Sender | None = None
+    """Who sent the request; None where nobody did: the command line and the program itself."""
 
 
 class Note(msgspec.Struct, frozen=True):

@@ -5,7 +5,9 @@ import hashlib
 from functools import partial
 
 from storage_server.core import limits
+from storage_server.engine import outbox
 from storage_server.engine.bodies import Stage
+from storage_server.engine.copies import shares_bytes
 from storage_server.engine.errors import EngineError
 from storage_server.engine.records import (
     BodyFacts,
@@ -126,6 +128,7 @@ class CopyService:
             NoSuchUpload: There is no such upload in progress.
             AccessDenied: The actor may not read the source; nothing tells whether it exists.
             InvalidArgument: The source has no such span.
+            InvalidRequest: The span is larger than a part may be.
         """
         raw_key = key.encode()
         with translated(BucketName=bucket.name, Key=key, UploadId=upload_id):
@@ -230,16 +233,24 @@ class CopyService:
         new = new_object(actor, access, words)
         condition = write_condition(wanted.conditions)
         known = source.detail.checksum
-        algorithm = wanted.checksum_algorithm
-        if not algorithm or (known is not None and known.algorithm == algorithm):
+        asked = wanted.checksum_algorithm
+        has_asked = not asked or (known is not None and known.algorithm == asked)
+        # What was put together of parts names them in its ETag, and in a composite checksum. A
+        # copy with bytes of its own has no parts, so it gets an ETag and a checksum of its own.
+        loses_parts = bool(source.detail.parts_count) and not shares_bytes(
+            source_bucket, source, bucket
+        )
+        if has_asked and not loses_parts:
             return await self._store.copies.copy(
                 source_bucket, wanted.source.key.encode(), source, bucket, raw_key, new, condition
             )
-        # Another checksum is wanted: it covers a whole only by reading it.
+        algorithm = asked or (checksums.DEFAULT.name if known is None else known.algorithm)
         stage = await self._store.versions.stage(bucket, raw_key, size_hint=source.size_bytes)
         span = Span(0, source.size_bytes)
         facts = await self._pour(source_bucket, wanted.source.key, source, span, stage, algorithm)
-        return await self._store.versions.put(bucket, raw_key, new, stage, facts, condition)
+        return await self._store.versions.put(
+            bucket, raw_key, new, stage, facts, condition, event=outbox.COPY
+        )
 
     async def _pour(
         self,

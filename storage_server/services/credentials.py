@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from storage_server.core.clock import Clock
-from storage_server.core.ids import PrincipalId, RequestId
+from storage_server.core.ids import PrincipalId, RequestId, TenantId
 from storage_server.engine.identity import Entity, Identity
 from storage_server.engine.records import (
     GroupRecord,
@@ -132,6 +132,13 @@ Use = tuple[int, str, str]
 """When (µs since 1970), for which service and in which region a key signed."""
 
 
+class Uses(msgspec.Struct, frozen=True):
+    """Last uses: of lasting keys by their ids, of roles (through any session) by theirs."""
+
+    keys: dict[str, Use] = msgspec.field(default_factory=dict)
+    roles: dict[str, Use] = msgspec.field(default_factory=dict)
+
+
 class Credentials:
     """Proves who sends.
 
@@ -159,7 +166,7 @@ class Credentials:
         self._keys: OrderedDict[str, Credential] = OrderedDict()
         self._holders: OrderedDict[PrincipalId, Holder] = OrderedDict()
         self._signing_keys = SigningKeys(_ENTRIES_MAX)
-        self._uses: dict[str, Use] = {}
+        self._uses = Uses()
 
     def authenticate(self, head: RequestHead, request_id: RequestId) -> Authenticated:
         """Return the proven sender of a request; nobody, for one that is not signed.
@@ -220,7 +227,7 @@ class Credentials:
             post_policy.verify_v2(claim, credential.secret())
             version = _V2_NAME
         region = "" if claim.scope is None else claim.scope.region
-        self._note_use(claim.access_key_id, (self._clock.now_us(), "s3", region))
+        self._note_use(credential, (self._clock.now_us(), "s3", region))
         facts = self._facts(head, _IN_FORM, version, 0, _NOTHING_SIGNED)
         return credential.actor(
             request_id, msgspec.structs.replace(facts, headers={}, query=head.query)
@@ -244,6 +251,34 @@ class Credentials:
             raise errors.InvalidAccessKeyId(AWSAccessKeyId=access_key_id[:128])
         return found
 
+    def require_alive(self, actor: Actor, owner: TenantId | None = None) -> None:
+        """Return when nobody took away meanwhile what a request was let in with.
+
+        ``owner`` is the tenant whose bucket it is about, where there is one.
+
+        For what a client had time to stall between its permission and its commit. A key or session
+        that ended by itself meanwhile may finish.
+
+        Raises:
+            InvalidAccessKeyId, InvalidToken: The key, the session or its holder is gone.
+            AccountProblem, ServiceUnavailable: As ``Credential.actor`` says.
+            AccessDenied: The bucket's tenant is suspended or going.
+        """
+        principal, session = actor.principal, actor.session
+        if owner is not None and (principal is None or principal.tenant_id != owner):
+            tenant = self._identity.find_tenant_now(owner)
+            if tenant is None or tenant.state is not TenantState.ACTIVE:
+                raise errors.AccessDenied
+        if principal is None:
+            return
+        if session is not None:
+            self._of_session(actor.access_key_id, session).actor(actor.request_id)
+        elif actor.epochs != self._identity.epochs_now(principal.tenant_id):
+            found = self._find(actor.access_key_id)
+            if found is None or found.principal.principal_id != principal.principal_id:
+                raise errors.InvalidAccessKeyId(AWSAccessKeyId=actor.access_key_id)
+            found.actor(actor.request_id)
+
     def find_holder(self, principal_id: PrincipalId) -> Holder | None:
         """Return a principal that is neither deleted nor disabled, and its tenant, as of now."""
         known = self._holders.get(principal_id)
@@ -266,11 +301,11 @@ class Credentials:
         request_id: RequestId,
         options: VerifyOptions,
     ) -> Authenticated:
+        now_us = self._clock.now_us()  # before all that is looked at: nothing later counts as seen
         credential = self.require(claim.scope.access_key_id, claim.session_token)
         key = self._signing_keys.find(claim.scope, credential.version, credential.secret)
-        now_us = self._clock.now_us()
         sigv4.verify(claim, head, key, now_us, options)
-        self._note_use(claim.scope.access_key_id, (now_us, claim.scope.service, claim.scope.region))
+        self._note_use(credential, (now_us, claim.scope.service, claim.scope.region))
         signer = ChunkSigner(claim, key) if claim.payload.startswith("STREAMING-AWS4") else None
         place = _IN_HEADER
         if claim.is_presigned:
@@ -297,27 +332,30 @@ class Credentials:
         credential = self.require(claim.access_key_id, claim.session_token)
         now_us = self._clock.now_us()
         sigv2.verify(claim, head, credential.secret(), now_us)
-        self._note_use(claim.access_key_id, (now_us, "s3", ""))
+        self._note_use(credential, (now_us, "s3", ""))
         # A presigned request of this version says when it ends and not when it was signed.
         signed_at_us = 0 if is_query else claim.at_s * 1_000_000
         place = _IN_QUERY if is_query else _IN_HEADER
         facts = self._facts(head, place, _V2_NAME, signed_at_us, _V2_SIGNED)
         return Authenticated(credential.actor(request_id, facts), head)
 
-    def take_uses(self) -> dict[str, Use]:
-        """Return when keys were last proven, since this was last asked."""
-        uses, self._uses = self._uses, {}
+    def take_uses(self) -> Uses:
+        """Return when keys and roles were last proven, since this was last asked."""
+        uses, self._uses = self._uses, Uses()
         return uses
 
-    def give_back_uses(self, uses: dict[str, Use]) -> None:
-        """Keep uses that could not be written down; later ones of the same key win."""
-        for access_key_id, use in uses.items():
-            if access_key_id not in self._uses:
-                self._note_use(access_key_id, use)
+    def give_back_uses(self, uses: Uses) -> None:
+        """Keep uses that could not be written down; later ones of the same key or role win."""
+        for access_key_id, use in uses.keys.items():
+            _note(self._uses.keys, access_key_id, self._uses.keys.get(access_key_id, use))
+        for role_id, use in uses.roles.items():
+            _note(self._uses.roles, role_id, self._uses.roles.get(role_id, use))
 
-    def _note_use(self, access_key_id: str, use: Use) -> None:
-        if access_key_id in self._uses or len(self._uses) < _ENTRIES_MAX:
-            self._uses[access_key_id] = use
+    def _note_use(self, credential: Credential, use: Use) -> None:
+        if credential.session is None:
+            _note(self._uses.keys, credential.access_key_id, use)
+        elif credential.principal.kind is PrincipalKind.ROLE:
+            _note(self._uses.roles, credential.principal.principal_id, use)
 
     def _facts(
         self,
@@ -434,6 +472,10 @@ class Credentials:
         session = self._sessions.open(token, access_key_id)
         if self._clock.now_us() >= session.expires_us:
             raise errors.ExpiredToken
+        return self._of_session(access_key_id, session)
+
+    def _of_session(self, access_key_id: str, session: Session) -> Credential:
+        """Return what a session signs with, when it and all that it hangs on are there."""
         holder = self.find_holder(session.principal_id)
         if (
             holder is None
@@ -485,6 +527,11 @@ def _is_let_in(chain: Sequence[TenantRecord], last: TenantRecord) -> bool:
         into.tenant_id == come_from.tenant_id or into.sharing or come_from.name == SYSTEM_TENANT
         for come_from, into in itertools.pairwise((*chain, last))
     )
+
+
+def _note(uses: dict[str, Use], used: str, use: Use) -> None:
+    if used in uses or len(uses) < _ENTRIES_MAX:
+        uses[used] = use
 
 
 def _is_live(principal: PrincipalRecord) -> bool:

@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,12 +20,12 @@ from typing import Final
 import msgspec
 
 from storage_server.core.ids import TenantId
+from storage_server.core.limits import PROCESSES_MAX
 from storage_server.engine.records import TenantRecord
 from storage_server.s3.policy.evaluate import Policies, Question, Side, Trace, explain
 from storage_server.services.actor import Actor
 from storage_server.services.request_context import arn_of
 
-RINGS_MAX: Final = 64  # more processes than an instance has
 SLOT_BYTES: Final = 4096
 SLOTS: Final = 512
 _HEAD: Final = struct.Struct("<II")  # payload's length, its CRC-32
@@ -136,7 +136,7 @@ class DenialRing:
 
 def read_rings(folder: Path) -> Iterator[Denial]:
     """Yield all refusals that are kept, in no order; what is torn is passed over."""
-    for number in range(RINGS_MAX):
+    for number in range(PROCESSES_MAX):
         try:
             ring = _path(folder, number).read_bytes()
         except OSError:
@@ -231,7 +231,7 @@ def _decode(slot: bytes) -> Denial | None:
 def _open_ring(folder: Path) -> int:
     """Return a ring that no living process writes, or -1 when there is none or no room."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for number in range(RINGS_MAX):
+    for number in range(PROCESSES_MAX):
         descriptor = os.open(_path(folder, number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -242,14 +242,10 @@ def _open_ring(folder: Path) -> int:
 
 def _newest(descriptor: int) -> int:
     """Return the slot behind the newest entry of a ring."""
-    found = ((number, _decode(os.pread(descriptor, SLOT_BYTES, number * SLOT_BYTES)))
-             for number in _slots())  # fmt: skip
+    slots = (os.pread(descriptor, SLOT_BYTES, number * SLOT_BYTES) for number in range(SLOTS))
+    found = enumerate(map(_decode, slots))
     times = [(denial.at_us, number) for number, denial in found if denial is not None]
     return (max(times)[1] + 1) % SLOTS if times else 0
-
-
-def _slots() -> Iterable[int]:
-    return range(SLOTS)
 
 
 def _path(folder: Path, number: int) -> Path:

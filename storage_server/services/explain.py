@@ -6,7 +6,7 @@ from typing import Final
 
 from storage_server.core.clock import Clock
 from storage_server.core.ids import TenantId
-from storage_server.engine.records import TenantState
+from storage_server.engine.records import BucketRecord, TenantState
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
 from storage_server.s3.policy import keys
 from storage_server.services.account_views import Explanation
@@ -91,42 +91,46 @@ class ExplainService:
         if ":" not in action:
             raise ValidationError("An action is written service:Name.")
         actor, shown, problem = self._actor(tenant_id, principal)
-        if problem:
-            return Explanation(
-                allowed=False, principal=shown, action=action, resource=resource, lines=(problem,)
-            )
-        name, _, key = resource.removeprefix(_S3_ARN).partition("/")
-        bucket = self._authorizer.find_bucket(name) if resource.startswith(_S3_ARN) else None
-        if bucket is None:
-            if actor.principal is None:
-                lines: tuple[str, ...] = ("Denied: nobody signed, and there is no such bucket.",)
-                return Explanation(
-                    allowed=False, principal=shown, action=action, resource=resource, lines=lines
-                )
-            trace = redacted(self._authorizer.explain_service(actor, action, resource, extra))
-            lines = tuple(trace.lines())
-            allowed = trace.decision.allowed
-        else:
-            version = extra.get("s3:versionid")
-            found, owner = await self._authorizer.explain(
-                actor,
-                action,
-                bucket,
-                key,
-                version_id=version[0] if version else None,
-                extra=extra,
-            )
-            if found is None:
-                lines, allowed = ("Denied: the bucket's tenant is suspended or closed.",), False
-            else:
-                caller = _NOBODY if actor.tenant is None else actor.tenant.tenant_id
-                whose = _NOBODY if owner is None else owner.tenant_id
-                caller_lines, owner_lines = sides(redacted(found), caller, whose)
-                lines = owner_lines if whose == tenant_id else caller_lines
-                allowed = found.decision.allowed
+        allowed, lines = False, tuple[str, ...]((problem,))
+        if not problem:
+            allowed, lines = await self._decided(tenant_id, actor, action, resource, extra)
         return Explanation(
             allowed=allowed, principal=shown, action=action, resource=resource, lines=lines
         )
+
+    async def _decided(
+        self, tenant_id: TenantId, actor: Actor, action: str, resource: str, extra: Extra
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Return the decision, and the way to it as far as the tenant may see it."""
+        name, _, key = resource.removeprefix(_S3_ARN).partition("/")
+        bucket = self._authorizer.find_bucket(name) if resource.startswith(_S3_ARN) else None
+        if bucket is not None:
+            return await self._decided_on(tenant_id, actor, action, bucket, key, extra)
+        if actor.principal is None:
+            return False, ("Denied: nobody signed, and there is no such bucket.",)
+        trace = redacted(self._authorizer.explain_service(actor, action, resource, extra))
+        return trace.decision.allowed, tuple(trace.lines())
+
+    async def _decided_on(
+        self,
+        tenant_id: TenantId,
+        actor: Actor,
+        action: str,
+        bucket: BucketRecord,
+        key: str,
+        extra: Extra,
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Return the same for something in a bucket: each side sees its own part of the way."""
+        version = extra.get("s3:versionid")
+        found, owner = await self._authorizer.explain(
+            actor, action, bucket, key, version_id=version[0] if version else None, extra=extra
+        )
+        if found is None:
+            return False, ("Denied: the bucket's tenant is suspended or closed.",)
+        caller = _NOBODY if actor.tenant is None else actor.tenant.tenant_id
+        whose = _NOBODY if owner is None else owner.tenant_id
+        caller_lines, owner_lines = sides(redacted(found), caller, whose)
+        return found.decision.allowed, owner_lines if whose == tenant_id else caller_lines
 
     def _actor(self, tenant_id: TenantId, principal: str) -> tuple[Actor, str, str]:
         """Return who would act, how it is called, and why it can't act at all (empty: it can)."""

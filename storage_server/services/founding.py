@@ -27,6 +27,7 @@ from storage_server.core.ids import (
 )
 from storage_server.engine.identity import Entity, Identity
 from storage_server.engine.records import CredentialRecord, OwnsAs, PrincipalRecord, TenantRecord
+from storage_server.s3.policy.shipped import arn_of
 from storage_server.services.built_in_tenants import DEFAULT_TENANT, SYSTEM_TENANT
 from storage_server.services.control import By, Changes, Control
 
@@ -34,7 +35,7 @@ ROOT_NAME: Final = "root"
 _BY: Final = By(source="bootstrap")
 _NO_TENANT: Final = TenantId(b"")
 # What owners could do before there were policies: make buckets, and everything in their own.
-_OWNER_POLICY: Final = "arn:aws:iam::aws:policy/holdfast/user"
+_OWNER_POLICY: Final = arn_of("user")
 _ROOT_KEYS_MAX: Final = 1000
 _NAME_CHARS_MAX: Final = 64
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
@@ -33,6 +34,7 @@ from storage_server.s3.messages.iam import ContextEntry
 from storage_server.s3.policy.document import Policy, PolicyKind, parse
 from storage_server.s3.policy.evaluate import (
     Caller,
+    Parent,
     Policies,
     PolicySet,
     Question,
@@ -47,9 +49,25 @@ from storage_server.services.control import By, Control
 from storage_server.services.request_context import RequestContext
 from storage_server.services.rights import Compiler
 
+Values = dict[str, tuple[str, ...]]
+"""Values of condition keys (in lower case) that the actions of this API have besides."""
+
 SIMULATIONS_MAX: Final = 1_000
 _Counted = UserRow | GroupRow | RoleRow | PolicyRow | IdentityProviderRow
 _PRINCIPAL_KEYS: Final = ("aws:principal", "aws:userid", "aws:username", "holdfast:principal")
+# iam:PermissionsBoundary: the first give the boundary, the others change people who have it.
+# Source: Service Authorization Reference, "Actions defined by AWS Identity and Access Management".
+_SET_BOUNDARY: Final = frozenset(
+    {"CreateUser", "CreateRole", "PutUserPermissionsBoundary", "PutRolePermissionsBoundary"}
+)
+_TELL_BOUNDARY: Final = frozenset(
+    f"{verb}{whose}{what}"
+    for whose in ("User", "Role")
+    for verb, what in (
+        *(("Attach", "Policy"), ("Detach", "Policy"), ("Put", "Policy"), ("Delete", "Policy")),
+        ("Delete", "PermissionsBoundary"),
+    )
+)
 _KINDS: Final = {
     "user": PrincipalKind.USER,
     "role": PrincipalKind.ROLE,
@@ -97,8 +115,8 @@ class IamService:
         ):
             # AWS: credentials of GetSessionToken do not reach IAM without a second factor.
             raise errors.AccessDenied
-        resource, tags = self._resource(actor, row.resource, form)
-        extra = {**_asked_values(form), **tags}
+        resource, kept = self._resource(actor, row, form)
+        extra = {**kept, **_asked_values(row, form)}
         self._authorizer.require_service(actor, row.action, resource, extra)
         kind = row.resource.partition(":")[0]
         new_name, new_path = form.get(f"New{kind.title()}Name", ""), form.get("NewPath", "")
@@ -137,17 +155,6 @@ class IamService:
         if principal is None or principal.kind is not PrincipalKind.USER or principal.is_root:
             raise ValidationError("Must specify userName when calling with non-User credentials")
         return principal.name
-
-    def owner_of_key(self, tenant_id: TenantId, access_key_id: str) -> PrincipalRecord:
-        """Return whose a key of the tenant is.
-
-        Raises:
-            NoSuchEntity: The tenant has no such key.
-        """
-        found = self._owner_of_key(tenant_id, access_key_id)
-        if found is None:
-            raise NoSuchEntity(f"The Access Key with id {access_key_id} cannot be found")
-        return found
 
     async def summary(self, tenant_id: TenantId) -> dict[str, int]:
         """Count what a tenant has, in AWS's words.
@@ -269,11 +276,18 @@ class IamService:
             raise ValidationError(f"At most {SIMULATIONS_MAX} simulations are made at once.")
         given = {entry.context_key_name.lower(): entry.context_key_values for entry in entries}
         assert who.tenant is not None
+        acts_for = self._compiler.rights(who).acts_for
         found = []
         for action in actions:
-            lookup = self._lookup(who, action, given)
+            lookup, parent = self._lookup(who, action, given), None
+            if acts_for is not None:
+                above = replace(who, principal=acts_for.principal)
+                has_boundary = bool(acts_for.principal.boundary_id)
+                parent = Parent(acts_for.caller, self._lookup(above, action, given), has_boundary)
             for target in targets:
-                question = Question(caller, action, target, lookup, who.tenant.account_id)
+                question = Question(
+                    caller, action, target, lookup, who.tenant.account_id, parent=parent
+                )
                 found.append(Simulated(action, target, simulate(question, policies)))
         return found
 
@@ -300,12 +314,15 @@ class IamService:
         return lookup
 
     def _source(self, tenant: TenantRecord, arn: str) -> Actor:
-        """Return a user, group or role of the tenant as one who acts."""
+        """Return a user, group or role of the tenant as one who acts.
+
+        It is the one of this very ARN: for that one the caller was let in.
+        """
         named = arns.parse(arn)
         if named is not None and named.account_id == tenant.account_id:
             if named.kind == "group":
                 group = self._identity.find_group_named_now(tenant.tenant_id, named.name)
-                if group is not None:
+                if group is not None and (group.path, group.name) == (named.path, named.name):
                     member = PrincipalRecord(
                         principal_id=_NOBODY_ID,
                         tenant_id=tenant.tenant_id,
@@ -319,17 +336,17 @@ class IamService:
             kind = _KINDS.get(named.kind)
             if kind is not None:
                 found = self._identity.find_named_now(tenant.tenant_id, kind, named.name)
-                if found is not None and found.path == named.path:
+                if found is not None and (found.path, found.name) == (named.path, named.name):
                     return Actor(principal=found, tenant=tenant, facts=Facts())
         raise NoSuchEntity(f"The principal {arn} cannot be found.")
 
     # --- Resources of actions --------------------------------------------------------------------
 
     def _resource(
-        self, actor: Actor, template: str, form: Mapping[str, str]
-    ) -> tuple[str, dict[str, tuple[str, ...]]]:
-        """Return the ARN that a row's action is asked on, and the tags of what it names."""
-        kind, _, parameter = template.partition(":")
+        self, actor: Actor, row: IamAction, form: Mapping[str, str]
+    ) -> tuple[str, Values]:
+        """Return the ARN that a row's action is asked on, and what is kept with what it names."""
+        kind, _, parameter = row.resource.partition(":")
         tenant = self.tenant_of(actor)
         account = tenant.account_id
         value = form.get(parameter, "")
@@ -343,8 +360,8 @@ class IamService:
             return arns.of(account, kind, "/", value.partition("://")[2] or value), {}
         principal = actor.principal
         if kind == "user" and not value and principal is not None:
-            return _arn_of(principal, account), _tags_of(principal.tags)
-        path, tags = form.get("Path", "/"), dict[str, tuple[str, ...]]()
+            return _arn_of(principal, account), self._kept_with(principal, row)
+        path, kept = form.get("Path", "/"), Values()
         if kind == "group":
             group = self._identity.find_group_named_now(tenant.tenant_id, value)
             if group is not None:
@@ -352,22 +369,32 @@ class IamService:
         elif kind in _KINDS:
             found = self._identity.find_named_now(tenant.tenant_id, _KINDS[kind], value)
             if found is not None:
-                path, value, tags = found.path, found.name, _tags_of(found.tags)
-        return arns.of(account, kind, path, value), tags
+                path, value, kept = found.path, found.name, self._kept_with(found, row)
+        return arns.of(account, kind, path, value), kept
 
-    def _resource_of_key(
-        self, tenant: TenantRecord, access_key_id: str
-    ) -> tuple[str, dict[str, tuple[str, ...]]]:
+    def _kept_with(self, found: PrincipalRecord, row: IamAction) -> Values:
+        """Return the values of conditions that lie with a user or role: its tags, its boundary."""
+        kept = _tags_of(found.tags)
+        if found.boundary_id and row.name in _TELL_BOUNDARY:
+            boundary = self._identity.find_policy_now(found.boundary_id)
+            arn = found.boundary_id if boundary is None else boundary.arn
+            kept["iam:permissionsboundary"] = (arn,)
+        return kept
+
+    def _resource_of_key(self, tenant: TenantRecord, access_key_id: str) -> tuple[str, Values]:
         owner = self._owner_of_key(tenant.tenant_id, access_key_id)
         if owner is None:
             return arns.of(tenant.account_id, "user", "/", "*"), {}
         return _arn_of(owner, tenant.account_id), _tags_of(owner.tags)
 
-    def _resource_of_arn(
-        self, tenant: TenantRecord, arn: str
-    ) -> tuple[str, dict[str, tuple[str, ...]]]:
+    def _resource_of_arn(self, tenant: TenantRecord, arn: str) -> tuple[str, Values]:
         named = arns.parse(arn)
-        if named is None or named.account_id != tenant.account_id or named.kind not in _KINDS:
+        if named is None or named.account_id != tenant.account_id:
+            return arn, {}
+        if named.kind == "policy":
+            policy = self._identity.find_policy_named_now(tenant.tenant_id, named.name)
+            return arn, {} if policy is None else _tags_of(policy.tags)
+        if named.kind not in _KINDS:
             return arn, {}
         found = self._identity.find_named_now(tenant.tenant_id, _KINDS[named.kind], named.name)
         return arn, {} if found is None else _tags_of(found.tags)
@@ -388,20 +415,20 @@ def _arn_of(principal: PrincipalRecord, account_id: str) -> str:
     return arns.of(account_id, kind, principal.path, principal.name)
 
 
-def _tags_of(tags: Pairs) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _tags_of(tags: Pairs) -> Values:
+    found = Values()
     for key, value in tags:
         found[f"iam:resourcetag/{key.lower()}"] = (value,)
         found[f"aws:resourcetag/{key.lower()}"] = (value,)
     return found
 
 
-def _asked_values(form: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the values of condition keys that the form itself says."""
-    found: dict[str, tuple[str, ...]] = {}
-    if "PolicyArn" in form:
+def _asked_values(row: IamAction, form: Mapping[str, str]) -> Values:
+    """Return the values of condition keys that the form itself says; what is empty says nothing."""
+    found = Values()
+    if form.get("PolicyArn"):
         found["iam:policyarn"] = (form["PolicyArn"],)
-    if "PermissionsBoundary" in form:
+    if row.name in _SET_BOUNDARY and form.get("PermissionsBoundary"):
         found["iam:permissionsboundary"] = (form["PermissionsBoundary"],)
     keys = []
     for name, value in form.items():

@@ -31,7 +31,6 @@ from storage_server.services.web_identity import name_of_issuer, parse_templates
 URL_CHARS_MAX: Final = 255
 CLIENTS_MAX: Final = 100
 PROVIDERS_MAX: Final = 100
-_NAME_CHARS_MAX: Final = 128
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _CLIENT: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 
@@ -85,7 +84,7 @@ class ProviderService:
                 session,
                 provider_id=new_provider_id(),
                 tenant_id=tenant_id,
-                name=name[:_NAME_CHARS_MAX],
+                name=name,
                 issuer=issuer,
                 audiences=list(dict.fromkeys(audiences)),
                 algorithms=list(algorithms),
@@ -105,20 +104,18 @@ class ProviderService:
         with translated():
             return _shown(await self._control.change(by, tenant_id, work), account_id)
 
-    async def get(self, by: By, tenant_id: TenantId, arn: str) -> Provider:
+    async def get(self, tenant_id: TenantId, arn: str) -> Provider:
         """Return a provider.
 
         Raises:
             NoSuchEntity: The tenant trusts none of this ARN.
         """
-        del by
         account_id = self._account(tenant_id)
         found = await self._control.read(lambda session: _find(session, tenant_id, account_id, arn))
         return _shown(found, account_id)
 
-    async def list_all(self, by: By, tenant_id: TenantId) -> tuple[Provider, ...]:
+    async def list_all(self, tenant_id: TenantId) -> tuple[Provider, ...]:
         """Return all providers of a tenant; they are few."""
-        del by
         account_id = self._account(tenant_id)
         found = await self._control.read(
             lambda session: table.list_page(session, tenant_id, limit=PROVIDERS_MAX)

@@ -1,4 +1,4 @@
-"""When access keys were last used: noted in memory by every worker, written down now and then.
+"""When access keys and roles were last used: noted in memory by every worker, written now and then.
 
 The data path never waits for it, and it changes nothing that anybody may do. What a worker that is
 killed had not written is lost, a minute's worth at most; without the control database it is kept.
@@ -10,16 +10,17 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from storage_server.control_db import access_keys
+from storage_server.control_db import access_keys, roles
 from storage_server.services.control import Control, ControlUnavailable
-from storage_server.services.credentials import Credentials
+from storage_server.services.credentials import Credentials, Uses
 
 _LOG: Final = logging.getLogger("holdfast.last_used")
 WRITE_EVERY_S: Final = 60.0
+_REGION_CHARS_MAX: Final = 64  # as wide as its columns
 
 
 class LastUsed:
-    """Writes down which keys one worker has seen."""
+    """Writes down which keys and roles one worker has seen."""
 
     def __init__(self, control: Control, credentials: Credentials) -> None:
         """Take the notes of ``credentials``."""
@@ -29,20 +30,31 @@ class LastUsed:
     async def write(self) -> None:
         """Write the uses since the last time; they are kept when the database is out of reach."""
         uses = self._credentials.take_uses()
-        if not uses:
+        if not uses.keys and not uses.roles:
             return
-
-        def work(session: Session) -> None:
-            access_keys.note_used(session, [(key, *use) for key, use in uses.items()])
-
         try:
-            await self._control.stamp(work)
+            await self._control.stamp(lambda session: _write(session, uses))
         except ControlUnavailable as error:
             self._credentials.give_back_uses(uses)
-            _LOG.info("last uses of keys are written later: %s", error.sentence)
+            _LOG.info("last uses are written later: %s", error.sentence)
 
     async def keep_writing(self) -> None:
         """Write every minute until cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             await self.write()
+
+
+def _write(session: Session, uses: Uses) -> None:
+    access_keys.note_used(
+        session,
+        [(key, at, service, _shown(region)) for key, (at, service, region) in uses.keys.items()],
+    )
+    roles.note_used(
+        session, [(role, at, _shown(region)) for role, (at, _, region) in uses.roles.items()]
+    )
+
+
+def _shown(region: str) -> str:
+    """Return a region as it is kept: a signature may name any text where it is not compared."""
+    return region if len(region) <= _REGION_CHARS_MAX and region.isprintable() else ""

@@ -22,6 +22,7 @@ from storage_server.s3.messages.multipart import (
     CreateMultipartUploadInput,
     NamedPart,
 )
+from storage_server.s3.preconditions import is_same_second
 from storage_server.services.acl import Acls
 from storage_server.services.actor import Actor
 from storage_server.services.body import Body
@@ -128,14 +129,22 @@ class MultipartService:
                 error, BucketName=bucket.name, Key=key, UploadId=wanted.upload_id
             ) from error
 
-    async def abort(self, bucket: BucketRecord, key: str, upload_id: str) -> None:
+    async def abort(
+        self, bucket: BucketRecord, key: str, upload_id: str, initiated_us: int | None = None
+    ) -> None:
         """End an upload and give its bytes back.
 
         Raises:
             NoSuchUpload: There is no such upload in progress.
+            PreconditionFailed: It did not begin in the second of ``initiated_us``.
         """
+        raw_key = key.encode()
         with translated(BucketName=bucket.name, Key=key, UploadId=upload_id):
-            await self._store.uploads.abort(bucket, key.encode(), upload_id)
+            if initiated_us is not None:
+                upload = await self._store.uploads.get(bucket, raw_key, upload_id)
+                if not is_same_second(upload.initiated_us, initiated_us):
+                    raise errors.PreconditionFailed(Condition="x-amz-if-match-initiated-time")
+            await self._store.uploads.abort(bucket, raw_key, upload_id)
 
 
 def assembled(

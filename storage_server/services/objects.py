@@ -184,7 +184,9 @@ class ObjectService:
         """Give an object another key, in one commit and without moving its bytes.
 
         Raises:
+            AccessDenied: The actor may not read and delete the source.
             NotImplementedByServer: The bucket is or was versioned, or can lock objects.
+            InvalidRequest: Both keys are the same one.
             NoSuchKey: There is no source.
             PreconditionFailed: Source or target is not what the conditions demand.
         """

@@ -11,7 +11,7 @@ LANES_MAX = 4  # hashing and writing: more threads than this only trade places
 
 
 class Offload:
-    """Runs calls in a few threads; one costs some 60 us, so only for a quarter MiB and more."""
+    """Runs calls in a few threads; a hop costs some 60 us, so only what takes longer goes there."""
 
     def __init__(self, lanes: Executor) -> None:
         """Use the threads of a pool, which its maker also ends."""

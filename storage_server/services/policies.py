@@ -13,9 +13,8 @@ from storage_server.core.ids import TenantId, new_policy_id
 from storage_server.engine.identity import Entity
 from storage_server.engine.records import Pairs
 from storage_server.s3.iam_errors import NoSuchEntity, UnmodifiableEntity, ValidationError
-from storage_server.s3.policy.shipped import SHIPPED
+from storage_server.s3.policy.shipped import ARN_PREFIX, SHIPPED
 from storage_server.services.account_control import (
-    SHIPPED_PREFIX,
     AccountControl,
     account_of,
     arn,
@@ -61,7 +60,7 @@ class PolicyService:
         """
         if named.startswith("arn:"):
             return named
-        shipped = f"{SHIPPED_PREFIX}holdfast/{named}"
+        shipped = ARN_PREFIX + named
         if shipped in SHIPPED:
             return shipped
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import attachments, inline_policies, policies
-from storage_server.control_db.views import Ref
+from storage_server.control_db.policies import SHIPPED_PREFIX
 from storage_server.core import limits
 from storage_server.core.ids import TenantId
 from storage_server.engine.identity import Entity
@@ -13,7 +13,6 @@ from storage_server.s3.iam_errors import NoSuchEntity
 from storage_server.s3.policy.document import PolicyKind, parse
 from storage_server.s3.policy.shipped import SHIPPED
 from storage_server.services.account_control import (
-    SHIPPED_PREFIX,
     AccountControl,
     attachable_id_of,
     policy_arn_of,
@@ -24,9 +23,6 @@ from storage_server.services.account_pages import PAGE_ITEMS, Page, cut
 from storage_server.services.account_views import AttachedPolicy
 from storage_server.services.control import By, Changes
 from storage_server.services.policy_documents import denies, require_policy
-
-_ALL: int = 1_000
-"""More than anybody can have, of attached and embedded policies alike."""
 
 
 class Held(NamedTuple):
@@ -214,11 +210,6 @@ class PolicyHolder:
 def path_of(policy_arn: str) -> str:
     """Return the path in a policy's ARN, with the slashes around it."""
     return policy_arn.partition(":policy")[2].rpartition("/")[0] + "/"
-
-
-def entities(refs: tuple[Ref, ...]) -> tuple[Entity, ...]:
-    """Return the projected entities that the control database names."""
-    return tuple(Entity(ref.kind, ref.id) for ref in refs)
 
 
 def _document(session: Session, policy_id: str) -> bytes:

@@ -36,9 +36,15 @@ class PrincipalNames:
             document.encode(), lambda kind, value: self._id_of(tenant_id, kind, value)
         )
 
-    def rendered(self, document: bytes) -> str:
-        """Return a kept document with ARNs in place of ids, those of the deleted excepted."""
-        return with_principals(document, self._arn_of).decode()
+    def rendered(self, tenant_id: TenantId, document: bytes) -> str:
+        """Return a kept document with ARNs in place of ids, for somebody of a tenant.
+
+        Those of the deleted stay ids, and so do those of tenants that keep their people's names to
+        themselves: whoever writes an id down is not told whose it is.
+        """
+        return with_principals(
+            document, lambda kind, value: self._arn_of(tenant_id, kind, value)
+        ).decode()
 
     def _id_of(self, tenant_id: TenantId, kind: str, value: str) -> str:
         named = arns.parse(value)
@@ -46,15 +52,15 @@ class PrincipalNames:
             return value
         if named.kind == "root":
             return named.account_id
-        tenant = self._visible(tenant_id, named.account_id)
+        account = self._identity.find_tenant_by_account_now(named.account_id)
+        tenant = self._visible(tenant_id, account)
         found = None if tenant is None else self._find(tenant, named)
         if found is None:
             return value
         return f"{found.principal_id}:{named.session}" if named.session else found.principal_id
 
-    def _visible(self, tenant_id: TenantId, account_id: str) -> TenantRecord | None:
+    def _visible(self, tenant_id: TenantId, named: TenantRecord | None) -> TenantRecord | None:
         own = self._identity.find_tenant_now(tenant_id)
-        named = self._identity.find_tenant_by_account_now(account_id)
         if own is None or named is None:
             return None
         is_seen = named.tenant_id == tenant_id or own.sharing or named.name == SYSTEM_TENANT
@@ -70,14 +76,15 @@ class PrincipalNames:
             return None
         return found if named.session or found.path == named.path else None
 
-    def _arn_of(self, kind: str, value: str) -> str:
+    def _arn_of(self, tenant_id: TenantId, kind: str, value: str) -> str:
         if kind != "AWS":
             return value
         if _ACCOUNT.fullmatch(value):
             return arns.of_root(value)
         principal_id, _, session = value.partition(":")
         found = self._identity.find_principal_now(PrincipalId(principal_id))
-        tenant = None if found is None else self._identity.find_tenant_now(found.tenant_id)
+        whose = None if found is None else self._identity.find_tenant_now(found.tenant_id)
+        tenant = self._visible(tenant_id, whose)
         if found is None or tenant is None or found.kind not in _WORDS:
             return value
         if session:

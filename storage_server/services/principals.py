@@ -25,9 +25,12 @@ class Principals:
         """Return a document that was understood, with ids in place of ARNs."""
         return self._names.resolved(tenant_id, document.decode())
 
-    def to_arns(self, document: bytes) -> bytes:
-        """Return a stored document with ARNs in place of ids; the deleted stay ids."""
-        return self._names.rendered(document).encode()
+    def to_arns(self, document: bytes, tenant_id: TenantId) -> bytes:
+        """Return a stored document with ARNs in place of ids that the tenant may know the names of.
+
+        The deleted stay ids.
+        """
+        return self._names.rendered(tenant_id, document).encode()
 
     def find(self, text: str, tenant_id: TenantId) -> PrincipalRecord | None:
         """Return the principal of a tenant that an ARN, an id or a user's name means, or None."""

@@ -1,7 +1,7 @@
 """Proving that the projection equals the control database, and making it so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -175,9 +175,6 @@ class ProjectionService:
             walk: Callable[[], AsyncIterator[Record]] = each
             async for record in walk():
                 yield record
-
-
-Taking = Callable[[Sequence[Record]], Awaitable[None]]
 
 
 def _building(entity: Entity) -> Callable[[Session], Record | None]:

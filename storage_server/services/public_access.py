@@ -1,25 +1,9 @@
 """Blocking of public access: the flags of a bucket together with those of its tenant."""
 
-from typing import Final
-
 from storage_server.engine.identity import Identity
-from storage_server.engine.records import (
-    BLOCK_PUBLIC_ACLS,
-    BLOCK_PUBLIC_POLICY,
-    IGNORE_PUBLIC_ACLS,
-    RESTRICT_PUBLIC_BUCKETS,
-    BucketRecord,
-    TenantRecord,
-)
+from storage_server.engine.records import BucketRecord, TenantRecord
+from storage_server.s3.messages.public_access import ALL_FLAGS
 from storage_server.services.bucket_documents import PUBLIC_ACCESS_BLOCK
-
-FLAGS: Final = {
-    "BlockPublicAcls": BLOCK_PUBLIC_ACLS,
-    "IgnorePublicAcls": IGNORE_PUBLIC_ACLS,
-    "BlockPublicPolicy": BLOCK_PUBLIC_POLICY,
-    "RestrictPublicBuckets": RESTRICT_PUBLIC_BUCKETS,
-}
-"""S3's words for the flags, in S3's order."""
 
 
 def own_flags(bucket: BucketRecord) -> int | None:
@@ -37,7 +21,7 @@ def flags_of(identity: Identity, bucket: BucketRecord) -> int:
     """Return the flags in force: what the bucket or its tenant blocks is blocked."""
     tenant = identity.find_tenant_now(bucket.tenant_id)
     # A bucket whose tenant is gone is being deleted: nothing of it is to become public.
-    of_tenant = 15 if tenant is None else tenant.public_access_block
+    of_tenant = ALL_FLAGS if tenant is None else tenant.public_access_block
     return (own_flags(bucket) or 0) | of_tenant
 
 

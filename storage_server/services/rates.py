@@ -29,13 +29,14 @@ from typing import Final
 import msgspec
 
 from storage_server.core.clock import Clock
+from storage_server.core.limits import PROCESSES_MAX
 
 Allocate = Callable[[int, int, int], None]
 """Gives a part of a file its room on the disk: descriptor, offset, length."""
 
 _LOG: Final = logging.getLogger("holdfast.rates")
-REGIONS_MAX: Final = 320
-"""Processes that can count at once: more than an instance has. What none uses takes no memory."""
+REGIONS_MAX: Final = PROCESSES_MAX
+"""Processes that can count at once. A region that none uses takes no memory."""
 _CELLS: Final = 21
 _CELL_US: Final = 50_000
 _SLOT_WORDS: Final = 24  # a tag, the ring, and room to make the slot three cache lines

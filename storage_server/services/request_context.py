@@ -4,9 +4,10 @@ They come from the verified identity, the socket or a trusted proxy, the stored 
 headers and parameters that the sender vouches for: nothing else that a request says counts.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from msgspec.structs import replace
 
 from storage_server.core import limits
 from storage_server.engine.records import (
@@ -20,7 +21,7 @@ from storage_server.engine.records import (
 from storage_server.s3 import arns
 from storage_server.s3.messages.copies import parse_source
 from storage_server.s3.tagging import parse_tagging_header
-from storage_server.s3.timestamps import parse_iso
+from storage_server.s3.timestamps import iso_seconds, parse_iso
 from storage_server.services.actor import Actor
 
 Values = tuple[str, ...] | None
@@ -28,22 +29,34 @@ Extra = Mapping[str, tuple[str, ...]]
 """Values that only the operation knows: from a body, a form or a batch. Keys in lower case."""
 
 NO_EXTRA: Final[Extra] = {}
+_OBJECT_TAG_KEYS: Final = "s3:requestobjecttagkeys"
 
 
 def asked_tags(tags: Pairs) -> Extra:
-    """Return the tags that a request asks an object to get, as conditions know them."""
-    if not tags:
-        return NO_EXTRA
-    named = {f"s3:requestobjecttag/{name.lower()}": (value,) for name, value in tags}
-    return {**named, "s3:requestobjecttagkeys": tuple(name for name, _ in tags)}
+    """Return the tags that a request asks an object to get, as conditions know them.
+
+    They are all of its tags: a header that names others is passed over.
+    """
+    return {
+        **_named("s3:requestobjecttag/", tags),
+        _OBJECT_TAG_KEYS: tuple(name for name, _ in tags),
+    }
 
 
 def asked_resource_tags(tags: Pairs) -> Extra:
     """Return the tags that a request asks a bucket to get, as conditions know them."""
     if not tags:
         return NO_EXTRA
-    named = {f"aws:requesttag/{name.lower()}": (value,) for name, value in tags}
-    return {**named, "aws:tagkeys": tuple(name for name, _ in tags)}
+    return {**_named("aws:requesttag/", tags), "aws:tagkeys": tuple(name for name, _ in tags)}
+
+
+def _named(family: str, tags: Pairs) -> dict[str, tuple[str, ...]]:
+    """Return tags by condition key, which has no case.
+
+    Of names that differ by nothing else the first counts, as with stored tags: what is allowed to
+    be written must not read as something else.
+    """
+    return {f"{family}{name.lower()}": (value,) for name, value in reversed(tags)}
 
 
 _ANONYMOUS: Final = ("anonymous",)
@@ -51,6 +64,10 @@ _TRUE: Final = ("true",)
 _FALSE: Final = ("false",)
 _SECOND_US: Final = 1_000_000
 _DAY_US: Final = 86_400 * _SECOND_US
+# Whose objects get the tags of the header: not tagging itself, which has them in its body, nor
+# what goes on with an upload or an object that has its tags already.
+_BY_HEADER: Final = frozenset({"s3:PutObject", "s3:PutObjectTagging"})
+_NOT_BY_HEADER: Final = ("tagging", "uploadId", "renameObject")
 # These actions list, and a listing that says nothing of a prefix lists all prefixes.
 _LISTING: Final = frozenset(
     {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"}
@@ -65,6 +82,8 @@ _HEADER_KEYS: Final = frozenset(
         *("x-amz-storage-class", "x-amz-website-redirect-location", "if-match", "if-none-match"),
     }
 )
+_OF_NEW_BUCKETS: Final = "x-amz-object-ownership"
+_OF_ANY_WRITE: Final = frozenset({"x-amz-content-sha256", "if-match", "if-none-match"})
 _LOCK_HEADERS: Final = {
     "s3:object-lock-mode": "x-amz-object-lock-mode",
     "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
@@ -123,6 +142,22 @@ class RequestContext:
         self.is_listing = is_listing
         self.record = record
 
+    def of_principal(self, principal: PrincipalRecord) -> "RequestContext":
+        """Return what the same conditions find when another principal asks the same."""
+        return RequestContext(
+            replace(self.actor, principal=principal),
+            self.action,
+            self.bucket,
+            self.bucket_tenant,
+            owner=self.owner,
+            principal_owner=self.principal_owner,
+            region=self.region,
+            version_id=self.version_id,
+            extra=self.extra,
+            record=self.record,
+            is_listing=self.is_listing,
+        )
+
     def __call__(self, key: str) -> Values:
         """Return the values of a key in lower case, or None when this request has none."""
         found = self.extra.get(key)
@@ -133,7 +168,7 @@ class RequestContext:
             return find(self)
         service, _, name = key.partition(":")
         if service == "s3" and name in _HEADER_KEYS:
-            return _one(self.actor.facts.header(name))
+            return _header(self, name)
         family, slash, tag = key.partition("/")
         if slash:
             tags = _TAGS.get(family)
@@ -207,7 +242,7 @@ def _mfa(context: RequestContext) -> Values:
 
 def _token_issued(context: RequestContext) -> Values:
     session = context.actor.session
-    return None if session is None else (_iso(session.issued_us),)
+    return None if session is None else (iso_seconds(session.issued_us),)
 
 
 def _source_identity(context: RequestContext) -> Values:
@@ -236,7 +271,7 @@ def _secure_transport(context: RequestContext) -> Values:
 
 
 def _now(context: RequestContext) -> Values:
-    return (_iso(context.actor.facts.now_us),)
+    return (iso_seconds(context.actor.facts.now_us),)
 
 
 def _epoch_time(context: RequestContext) -> Values:
@@ -261,6 +296,16 @@ def _authentication(context: RequestContext) -> Values:
 
 def _signature_version(context: RequestContext) -> Values:
     return _one(context.actor.facts.signature_version or None)
+
+
+def _header(context: RequestContext, name: str) -> Values:
+    """Return a header where it is obeyed: what is passed over must not fulfil a condition."""
+    facts = context.actor.facts
+    if name == _OF_NEW_BUCKETS and context.bucket is not None:
+        return None
+    if name not in _OF_ANY_WRITE and "renameObject" in facts.query:
+        return None
+    return _one(facts.header(name))
 
 
 def _signature_age(context: RequestContext) -> Values:
@@ -298,8 +343,9 @@ def _version(context: RequestContext) -> Values:
 
 def _copy_source(context: RequestContext) -> Values:
     """Return ``bucket/key`` of the source, decoded once as the copy will read it."""
-    headers = context.actor.facts.headers
-    if "x-amz-copy-source" not in headers:
+    facts = context.actor.facts
+    headers = facts.headers
+    if "x-amz-copy-source" not in headers or "renameObject" in facts.query:
         return None
     source = parse_source(headers)
     return (f"{source.bucket}/{source.key}",)
@@ -314,8 +360,17 @@ def _creates(context: RequestContext) -> Values:
 
 
 def _asked_tags(context: RequestContext) -> tuple[tuple[str, str], ...]:
-    header = context.actor.facts.header("x-amz-tagging")
-    return parse_tagging_header(header) if header else ()
+    """Return the tags that a header gives a new object; what makes none passes the header over."""
+    facts = context.actor.facts
+    header = facts.header("x-amz-tagging")
+    if (
+        not header
+        or context.action not in _BY_HEADER
+        or _OBJECT_TAG_KEYS in context.extra
+        or any(name in facts.query for name in _NOT_BY_HEADER)
+    ):
+        return ()
+    return parse_tagging_header(header)
 
 
 def _asked_tag_keys(context: RequestContext) -> Values:
@@ -389,10 +444,6 @@ def arn_of(principal: PrincipalRecord, account_id: str) -> str:
     return arns.of(account_id, kind, principal.path, principal.name)
 
 
-def _iso(at_us: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_us // _SECOND_US))
-
-
 _KEYS: Final[dict[str, Callable[[RequestContext], Values]]] = {
     "aws:principalaccount": _account,
     "aws:principalarn": _principal_arn,
@@ -422,7 +473,7 @@ _KEYS: Final[dict[str, Callable[[RequestContext], Values]]] = {
     "s3:versionid": _version,
     "s3:x-amz-copy-source": _copy_source,
     "s3:objectcreationoperation": _creates,
-    "s3:requestobjecttagkeys": _asked_tag_keys,
+    _OBJECT_TAG_KEYS: _asked_tag_keys,
     "aws:resourceaccount": _resource_account,
     "s3:resourceaccount": _resource_account,
     "holdfast:resourceowner": _resource_owner,

@@ -27,10 +27,11 @@ from storage_server.engine.records import (
 from storage_server.s3 import errors
 from storage_server.s3.policy import acl, bucket_grants, public
 from storage_server.s3.policy.document import Policy, PolicyKind, Statement, load
-from storage_server.s3.policy.evaluate import Caller, CallerKind, Policies, PolicySet
+from storage_server.s3.policy.evaluate import Caller, CallerKind, Parent, Policies, PolicySet
 from storage_server.s3.policy.shipped import SHIPPED
 from storage_server.services import bucket_documents, ownership, public_access
 from storage_server.services.actor import Actor, Session
+from storage_server.services.request_context import RequestContext
 
 _TAGS_OF_OBJECTS: Final = "s3:existingobjecttag/"
 _SETS_MAX: Final = 4096
@@ -45,7 +46,8 @@ _NOBODY: Final = Caller("anonymous")
 class Rights(msgspec.Struct, frozen=True):
     """What a principal may do by itself, and as whom it owns what it makes.
 
-    ``reads_tags``: some statement looks at the tags of the object asked for. ``is_unlimited``: it
+    ``acts_for`` is whose service account it is, if it is one. ``reads_tags``: some statement looks
+    at the tags of the object asked for. ``is_unlimited``: it
     is the root of its account, and no policy, session or key's scope holds it back.
     """
 
@@ -55,9 +57,17 @@ class Rights(msgspec.Struct, frozen=True):
     boundary: PolicySet | None = None
     session: tuple[PolicySet, ...] = ()
     parent: tuple[PolicySet, ...] = ()
+    acts_for: "ActsFor | None" = None
     tenant: PolicySet | None = None
     reads_tags: bool = False
     is_unlimited: bool = False
+
+
+class ActsFor(msgspec.Struct, frozen=True):
+    """The parent of a service account, and how policies name it."""
+
+    principal: PrincipalRecord
+    caller: Caller
 
 
 NO_RIGHTS: Final = Rights()
@@ -110,7 +120,8 @@ class Compiler:
         groups = self._groups(principal)
         identity = self._identity_set(principal, groups)
         boundary = self._boundary(principal)
-        parent = self._parent_sets(principal)
+        above = self._parent_of(principal)
+        parent = self._parent_sets(principal, above)
         session = self._session_sets(actor)
         ceiling = self._tenant_set(tenant)
         everything = (identity, boundary, ceiling, *parent, *session)
@@ -122,6 +133,9 @@ class Compiler:
             boundary,
             session,
             parent,
+            None
+            if above is None
+            else ActsFor(above, _caller(above, tenant, self._groups(above), None)),
             ceiling,
             any(reads_tags(each.statements) for each in everything if each is not None),
             caller.kind == "root" and all(each is None for each in everything),
@@ -167,12 +181,20 @@ class Compiler:
         kind, ids = PolicyKind.IDENTITY, (principal.boundary_id,)
         return PolicySet.of(self._managed(ids, principal.tenant_id, kind))
 
-    def _parent_sets(self, principal: PrincipalRecord) -> tuple[PolicySet, ...]:
+    def _parent_of(self, principal: PrincipalRecord) -> PrincipalRecord | None:
+        """Return the parent of a service account; None where there is none, or none any more."""
+        if not principal.parent_id:
+            return None
+        parent = self._identity.find_principal_now(principal.parent_id)
+        return None if parent is None or parent.tenant_id != principal.tenant_id else parent
+
+    def _parent_sets(
+        self, principal: PrincipalRecord, parent: PrincipalRecord | None
+    ) -> tuple[PolicySet, ...]:
         """Return what a service account's parent may do, each a ceiling; gone allows nothing."""
         if not principal.parent_id:
             return ()
-        parent = self._identity.find_principal_now(principal.parent_id)
-        if parent is None or parent.tenant_id != principal.tenant_id:
+        if parent is None:
             return (PolicySet.of(()),)
         sets = (self._identity_set(parent, self._groups(parent)), self._boundary(parent))
         return tuple(each for each in sets if each is not None)
@@ -253,7 +275,8 @@ class Compiler:
             policy is not None and public.is_public(policy),
             bool(flags & RESTRICT_PUBLIC_BUCKETS),
             bool(flags & IGNORE_PUBLIC_ACLS),
-            stored_policy is not None and reads_tags(stored_policy.statements),
+            # What the owner's tenant denies reaches strangers, whose own policies ask for no tags.
+            any(reads_tags(one.statements) for one in (stored_policy, owner_tenant) if one),
             unlimited_account,
         )
 
@@ -281,6 +304,15 @@ def joined(
         side.ignore_public_acls,
         sharing=side.tenant is not None and side.tenant.sharing,
     )
+
+
+def parent_of(rights: Rights, context: RequestContext) -> Parent | None:
+    """Return whom a caller acts for, with what conditions find of that one; None: for itself."""
+    acts_for = rights.acts_for
+    if acts_for is None:
+        return None
+    parent = acts_for.principal
+    return Parent(acts_for.caller, context.of_principal(parent), bool(parent.boundary_id))
 
 
 def is_unlimited(rights: Rights, side: BucketSide) -> bool:

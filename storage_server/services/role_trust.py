@@ -23,7 +23,7 @@ from storage_server.s3.policy.evaluate import (
 from storage_server.services.actor import Actor
 from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.request_context import RequestContext
-from storage_server.services.rights import Compiler
+from storage_server.services.rights import Compiler, parent_of
 
 # An identity policy alone does not open a role: its trust policy has to name the caller or the
 # caller's account, in every case.
@@ -91,6 +91,7 @@ class RoleTrust:
             arns.of(tenant.account_id, "role", role.path, role.name),
             context,
             resource_account=tenant.account_id,
+            parent=parent_of(rights, context),
         )
         return decide(question, policies).allowed and self._is_trusted(question, trust)
 

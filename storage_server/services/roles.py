@@ -60,7 +60,7 @@ class RoleService(PolicyHolder):
             role = _role(session, tenant_id, name)
             return self._shown(session, account_of(session, tenant_id), role), role.trust
 
-        return self._told(*await self._accounts.read(work))
+        return self._told(tenant_id, *await self._accounts.read(work))
 
     async def list(
         self,
@@ -82,7 +82,8 @@ class RoleService(PolicyHolder):
             return shown, found.marker
 
         found, following = await self._accounts.read(work)
-        return page_of([self._told(role, trust) for role, trust in found], following)
+        shown = [self._told(tenant_id, role, trust) for role, trust in found]
+        return page_of(shown, following)
 
     async def create(
         self,
@@ -131,7 +132,7 @@ class RoleService(PolicyHolder):
             self._note(changes, account, role, "iam:CreateRole", {"trust": trust})
             return self._shown(session, account, role), role.trust
 
-        return self._told(*await self._accounts.change(by, tenant_id, work))
+        return self._told(tenant_id, *await self._accounts.change(by, tenant_id, work))
 
     async def update(
         self,
@@ -319,9 +320,9 @@ class RoleService(PolicyHolder):
         require_policy(trust, PolicyKind.TRUST)
         return self._names.resolved(tenant_id, trust)
 
-    def _told(self, role: Role, trust: bytes) -> Role:
+    def _told(self, tenant_id: TenantId, role: Role, trust: bytes) -> Role:
         """Return a role with its trust policy; names are looked up outside of the SQL thread."""
-        return msgspec.structs.replace(role, trust=self._names.rendered(trust))
+        return msgspec.structs.replace(role, trust=self._names.rendered(tenant_id, trust))
 
     def _shown(self, session: Session, account: TenantView, role: RoleView) -> Role:
         return Role(
@@ -337,6 +338,7 @@ class RoleService(PolicyHolder):
             enabled=role.enabled,
             created_us=role.created_us,
             last_used_us=role.last_used_us,
+            last_used_region=role.last_used_region,
         )
 
     def _note(

@@ -7,6 +7,7 @@ from storage_server.services.accounts import Accounts
 from storage_server.services.authorize import Authorizer
 from storage_server.services.batch_delete import BatchDeleteService
 from storage_server.services.bucket_config import BucketConfigService
+from storage_server.services.bucket_directory import BucketDirectory
 from storage_server.services.bucket_grants import BucketGrantService
 from storage_server.services.bucket_policy import BucketPolicyService
 from storage_server.services.buckets import BucketService
@@ -36,6 +37,7 @@ class Services:
     authorizer: Authorizer
     buckets: BucketService
     bucket_config: BucketConfigService
+    bucket_directory: BucketDirectory
     bucket_grants: BucketGrantService
     bucket_policy: BucketPolicyService
     cors: CorsService

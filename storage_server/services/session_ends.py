@@ -36,6 +36,7 @@ class SessionEndService:
 
         Raises:
             ValidationError: It is not the access key id of a session.
+            NoSuchEntity: The installation is not founded yet, so there are no sessions.
             ServiceUnavailable: It could not be ended; or it was, and that could not be noted.
         """
         if not _SESSION_KEY.fullmatch(access_key_id):

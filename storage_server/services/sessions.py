@@ -95,6 +95,7 @@ class SessionService:
         Raises:
             InvalidToken: It was not sealed here, is another key's, or what it came from is over.
             ExpiredToken: It is over.
+            ServiceUnavailable: The keys that seal tokens can't be read.
         """
         return self.open_ticket(token, access_key_id).session
 
@@ -104,6 +105,7 @@ class SessionService:
         Raises:
             InvalidToken: It was not sealed here, is another key's, or what it came from is over.
             ExpiredToken: It is over.
+            ServiceUnavailable: The keys that seal tokens can't be read.
         """
         try:
             ticket = msgspec.msgpack.decode(self._tokens.open(token), type=Ticket)

@@ -17,11 +17,11 @@ from storage_server.core import limits
 from storage_server.core.ids import TenantId
 from storage_server.engine.identity import SETTINGS
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
+from storage_server.s3.messages.public_access import FLAGS
 from storage_server.services.account_control import AccountControl
 from storage_server.services.account_pages import require_limit
 from storage_server.services.account_views import Ownership, Setting, SettingChange
 from storage_server.services.control_notes import By, Changes
-from storage_server.services.public_access import FLAGS
 
 Value = str | int
 _EVERYBODY: Final = TenantId(b"")

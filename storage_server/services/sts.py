@@ -4,7 +4,6 @@ Everything is decided on the projection, so sessions are given out while the con
 gone. A session never lasts longer than what it was asked for with.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -31,6 +30,7 @@ from storage_server.s3.iam_errors import (
 from storage_server.s3.messages import sts as messages
 from storage_server.s3.policy.document import PolicyKind, parse
 from storage_server.s3.policy.shipped import SHIPPED
+from storage_server.s3.timestamps import iso_seconds
 from storage_server.services.actor import Actor, Session
 from storage_server.services.audit_events import by_request, event_of_tenant
 from storage_server.services.engine_errors import translated
@@ -82,15 +82,16 @@ class StsService:
         if principal is None or tenant is None:
             raise errors.AccessDenied
         parent = self._ticket_of(actor)
+        # First what is wrong with the request itself: it is told whether there is the role or not.
+        tags, transitive = _session_tags(wanted, parent)
+        source_identity = _source_identity(wanted, parent)
         found = self._find_role(wanted.role_arn)
         if found is None:
             raise _denied("sts:AssumeRole", wanted.role_arn)
         role, role_tenant = found
-        tags, transitive = _session_tags(wanted, parent)
         extra: Extra = {"sts:rolesessionname": (wanted.role_session_name,)}
         if wanted.external_id:
             extra["sts:externalid"] = (wanted.external_id,)
-        source_identity = _source_identity(wanted, parent)
         if source_identity:
             extra["sts:sourceidentity"] = (source_identity,)
         if wanted.tags:
@@ -108,7 +109,7 @@ class StsService:
         policies, policy_ids = self._session_policies(
             wanted.policy, wanted.policy_arns, role_tenant
         )
-        now_us = self._sessions.now_us()
+        now_us = self._begin(actor)
         session = Session(
             session_id="",
             principal_id=role.principal_id,
@@ -190,7 +191,7 @@ class StsService:
         if not self._trust.allows(actor, action, role, tenant, extra, federated=provider_arn):
             raise _denied(action, wanted.role_arn)
         policies, policy_ids = self._session_policies(wanted.policy, wanted.policy_arns, tenant)
-        now_us = self._sessions.now_us()
+        now_us = self._begin(actor)
         session = Session(
             session_id="",
             principal_id=role.principal_id,
@@ -236,7 +237,7 @@ class StsService:
         principal = actor.principal
         if principal is None or actor.session is not None:
             raise errors.AccessDenied("Cannot call GetSessionToken with session credentials")
-        now_us = self._sessions.now_us()
+        now_us = self._begin(actor)
         longest = self._identity.settings_now().session_seconds_max
         seconds = min(wanted.duration_seconds or _OWN_DEFAULT_S, longest)
         if principal.kind is PrincipalKind.ROOT:
@@ -291,6 +292,13 @@ class StsService:
         return messages.AccessKeyInfoOut(account=tenant.account_id)
 
     # --- What a session may be -------------------------------------------------------------------
+
+    def _begin(self, actor: Actor) -> int:
+        """Return when a session begins: before anything was looked at that it is given for.
+
+        So what ends all sessions of a user or role while one is being made ends that one too.
+        """
+        return actor.facts.now_us or self._sessions.now_us()
 
     def _find_role(self, arn: str) -> tuple[PrincipalRecord, TenantRecord] | None:
         named = arns.parse(arn)
@@ -468,7 +476,7 @@ def _credentials(issued: Issued) -> messages.Credentials:
         access_key_id=issued.access_key_id,
         secret_access_key=issued.secret_key,
         session_token=issued.token,
-        expiration=_iso(issued.expires_us),
+        expiration=iso_seconds(issued.expires_us),
     )
 
 
@@ -479,7 +487,3 @@ def _assumed(
         assumed_role_id=f"{role.principal_id}:{session_name}",
         arn=arns.of_session(tenant.account_id, role.name, session_name),
     )
-
-
-def _iso(at_us: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_us // _SECOND_US))

@@ -23,6 +23,7 @@ from storage_server.s3.iam_errors import (
     UnmodifiableEntity,
     ValidationError,
 )
+from storage_server.s3.messages.public_access import ALL_FLAGS
 from storage_server.services.account_control import (
     AccountControl,
     attachable_id_of,
@@ -39,7 +40,6 @@ from storage_server.services.tenant_removal import TenantRemoval
 
 _LOG: Final = logging.getLogger("holdfast.tenants")
 _BUILT_IN: Final = (SYSTEM_TENANT, DEFAULT_TENANT)
-_FLAGS_MAX: Final = 15
 
 
 class TenantService:
@@ -391,10 +391,8 @@ def _root_arn(tenant: TenantView) -> str:
 
 
 def _require_flags(flags: int) -> None:
-    if not 0 <= flags <= _FLAGS_MAX:
-        raise ValidationError(
-            f"The flags of a public access block are a number up to {_FLAGS_MAX}."
-        )
+    if not 0 <= flags <= ALL_FLAGS:
+        raise ValidationError(f"The flags of a public access block are a number up to {ALL_FLAGS}.")
 
 
 def _refuse_built_in(name: str, what: str) -> None:

@@ -12,9 +12,8 @@ from storage_server.crypto.passwords import hash_password, new_password
 from storage_server.engine.identity import Entity
 from storage_server.engine.records import OwnsAs, Pairs
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
-from storage_server.s3.policy.shipped import SHIPPED
+from storage_server.s3.policy.shipped import ARN_PREFIX, SHIPPED
 from storage_server.services.account_control import (
-    SHIPPED_PREFIX,
     AccountControl,
     account_of,
     arn,
@@ -67,17 +66,6 @@ class UserService(PolicyHolder):
 
         def work(session: Session) -> User:
             return shown(session, account_of(session, tenant_id), _user(session, tenant_id, name))
-
-        return await self._accounts.read(work)
-
-    async def find_by_id(self, tenant_id: TenantId, user_id: str) -> User | None:
-        """Return a user by its unique id, None when the tenant has none of it."""
-
-        def work(session: Session) -> User | None:
-            found = users.find(session, user_id)
-            if found is None or found.deleted_us or found.tenant_id != tenant_id:
-                return None
-            return shown(session, account_of(session, tenant_id), found)
 
         return await self._accounts.read(work)
 
@@ -482,7 +470,7 @@ def shipped_arn(role: str) -> str:
     Raises:
         ValidationError: None is called so.
     """
-    found = f"{SHIPPED_PREFIX}holdfast/{role}"
+    found = ARN_PREFIX + role
     if found not in SHIPPED:
         names = ", ".join(sorted(name.rpartition("/")[2] for name in SHIPPED))
         raise ValidationError(f"There is no role {role!r}; the shipped ones are {names}.")

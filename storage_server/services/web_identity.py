@@ -20,7 +20,7 @@ from storage_server.s3 import web_token
 from storage_server.s3.iam_errors import InvalidIdentityToken
 from storage_server.s3.web_token import Claims, Expected, Refused
 
-_log = logging.getLogger("storage_server.services")
+_LOG: Final = logging.getLogger("holdfast.web_identity")
 
 # The claims that conditions may name, besides the subject and audience; others stay unseen.
 CLAIM_KEYS: Final = (
@@ -132,7 +132,7 @@ class WebIdentityService:
         try:
             trust = msgspec.json.decode(provider.trust, type=Trust)
         except msgspec.MsgspecError:
-            _log.warning("provider %s can't be read", provider.principal_id)
+            _LOG.warning("provider %s can't be read", provider.principal_id)
             raise Refused from None
         # Names are compared without case, issuers are not.
         if trust.issuer != issuer:

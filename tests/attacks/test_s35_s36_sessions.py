@@ -147,8 +147,12 @@ def nobody(server: Server, tenancy: Tenancy) -> Login:
         (b"Action=AssumeRoleWithWebIdentity&RoleArn=x", 400, "ValidationError"),
         (form("AssumeRoleWithLDAPIdentity", LDAPUsername="*)(uid=*", LDAPPassword=""), 400,
          "IDPCommunicationError"),
+        (b"Action=AssumeRoleWithWebIdentity&PolicyArns.member.01.arn=x", 400,
+         "MalformedQueryString"),
+        (b"Action=AssumeRoleWithWebIdentity&DurationSeconds=" + b"9" * 5000, 400,
+         "ValidationError"),
     ],
-    ids=range(8),
+    ids=range(10),
 )  # fmt: skip
 def test_a_form_that_is_none_has_its_answer(
     wire_query: Wire, body: bytes, status: int, code: str

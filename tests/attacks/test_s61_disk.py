@@ -1,8 +1,12 @@
 """S61 and the truth of encryption: what lies on disk is unreadable, and a swap is noticed."""
 
+import http.client
+import json
 import os
 import random
 from pathlib import Path
+
+import pytest
 
 from tests.servers import HOST, Server
 from tests.wire import S3Wire
@@ -89,6 +93,29 @@ def test_s61_exchanged_and_flipped_bodies_are_noticed(private_server: Server) ->
     assert not intact
     server.stop()
     assert server.command("fsck", expect=None).returncode != 0
+
+
+def test_s61_what_is_damaged_is_told_to_the_one_who_runs_the_server(
+    private_server: Server,
+) -> None:
+    """A reply that had to be broken off has its access line, and the log names bucket and key."""
+    server = private_server
+    wire = S3Wire(HOST, server.port, server.root_keys)
+    wire.call("PUT", "/worn")
+    assert wire.call("PUT", "/worn/film", body=random.Random(1).randbytes(4_000_000)).status == 200
+    (file,) = [path for path in blobs_of(server) if 4_000_000 <= path.stat().st_size < 5_000_000]
+    with file.open("r+b") as blob:
+        blob.seek(3_500_000)
+        blob.write(b"not what was written")
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        wire.call("GET", "/worn/film")
+    wire.close()
+    server.stop()
+    log = server.log_path.read_text()
+    assert "stored bytes can't be read: bucket 'worn', key 'film'" in log
+    assert "Traceback" not in log
+    lines = [json.loads(line) for line in log.splitlines() if '"operation":"GetObject"' in line]
+    assert {line["error"] for line in lines} == {"InternalError"}  # the client may ask twice
 
 
 def test_s61_equal_bodies_look_different_on_disk(private_server: Server) -> None:

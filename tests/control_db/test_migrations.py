@@ -7,15 +7,18 @@ import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hatchling.builders.wheel import WheelBuilder
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, MetaData, Table, inspect, text
 
+from storage_server.control_db import identity_providers, roles
 from storage_server.control_db.engines import WRITES, make_engine, parse_url
 from storage_server.control_db.errors import SchemaMismatch, SqlGone
 from storage_server.control_db.migrations import configuration, migrate
@@ -78,6 +81,42 @@ def test_a_second_migration_changes_nothing(empty_url: str) -> None:
         world.tenant(session)
     assert database.revision() == REVISION
     database.close()
+
+
+def test_the_second_migration_keeps_what_there_is(empty_url: str, tmp_path: Path) -> None:
+    """Roles have no region yet, and providers stay who they were."""
+    if empty_url.startswith("sqlite"):
+        (tmp_path / "control.db").touch()
+    engine = make_engine(parse_url(empty_url)).execution_options(**{WRITES: True})
+    acme = "0" * 16
+    entity = {"revision": 1, "created_us": 1, "updated_us": 1, "deleted_us": 0}
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        add = partial(_insert, connection)
+        add("tenants", tenant_id=acme, name="acme", **entity)
+        add("roles", role_id="AROAR", tenant_id=acme, name="r", last_used_us=0, **entity)
+        add("identity_providers", provider_id="P", tenant_id=acme, name="idp", **entity)
+    engine.dispose()
+    migrate(empty_url)
+    database = ControlDb.open(empty_url)
+    with database.session() as session:
+        assert roles.get(session, "AROAR").last_used_region == ""
+        assert identity_providers.get(session, "P").name == "idp"
+    database.close()
+
+
+def _insert(connection: Connection, table: str, **values: object) -> None:
+    """Add a row to a table as it is now; what is not given is as empty as its type allows."""
+    described = Table(table, MetaData(), autoload_with=connection)
+    empty: dict[type, object] = {str: "", int: 0, bool: True, bytes: b"", object: []}
+    given = {
+        column.name: values.get(column.name, empty[column.type.python_type])
+        for column in described.columns
+        if not column.nullable or column.name in values
+    }
+    connection.execute(described.insert().values(given))
 
 
 def test_migrations_at_the_same_time_are_one(empty_url: str) -> None:

@@ -19,6 +19,8 @@ from storage_server.control_db import (
 from storage_server.control_db.views import UserView
 from storage_server.core.ids import TenantId
 from storage_server.engine import records
+from storage_server.s3.policy import shipped
+from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from tests.control_db import world
 
 NOW_US = world.NOW_US
@@ -160,7 +162,6 @@ def test_roots_roles_and_providers_are_principals(session: Session, acme: Tenant
     found = _principal(session, "P1")
     assert (found.kind, found.name) == (projected.PROVIDER, "idp.example.org/x")
     assert msgspec.json.decode(found.trust) == {
-        "provider_name": "idp",
         "issuer": "https://idp.example.org/x",
         "audiences": ["a"],
         "algorithms": ["RS256"],
@@ -214,6 +215,13 @@ def test_what_never_was_is_none(session: Session) -> None:
     """For every kind."""
     for kind in ("tenant", "principal", "group", "policy", "credential"):
         assert projected.build(session, kind, "00" * 8) is None
+
+
+def test_the_names_that_mark_global_admins_are_everybodys() -> None:
+    """This package can't import them: the shipped policy, and the tenant that it is for."""
+    assert shipped.arn_of("global-admin") == projected.GLOBAL_ADMIN
+    assert shipped.ARN_PREFIX.startswith(policies.SHIPPED_PREFIX)
+    assert projected.SYSTEM_TENANT == SYSTEM_TENANT
 
 
 def test_global_admins_are_marked(session: Session, acme: TenantId) -> None:

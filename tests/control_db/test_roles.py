@@ -50,13 +50,16 @@ def test_a_role_and_a_user_may_share_a_name(session: Session, acme: TenantId) ->
 
 
 def test_a_use_is_recorded_without_moving_the_revision(session: Session, acme: TenantId) -> None:
-    """Assuming a role changes nothing about it, and time does not run backwards."""
-    made = world.role(session, acme)
-    roles.note_used(session, made.role_id, NOW_US + 5)
-    roles.note_used(session, made.role_id, NOW_US + 3)
+    """Using a role changes nothing about it, and time does not run backwards."""
+    made, gone = world.role(session, acme), world.role(session, acme, "gone")
+    roles.delete(session, gone.role_id, NOW_US)
+    uses = [(role_id, NOW_US + 5, "eu") for role_id in ("AROAnobody", gone.role_id, made.role_id)]
+    roles.note_used(session, [*uses, (made.role_id, NOW_US + 3, "us")])
     used = roles.get(session, made.role_id)
-    assert (used.last_used_us, used.revision) == (NOW_US + 5, 1)
-    roles.note_used(session, "AROAnobody", NOW_US)
+    assert (used.last_used_us, used.last_used_region, used.revision) == (NOW_US + 5, "eu", 1)
+    tombstone = roles.find(session, gone.role_id)
+    assert tombstone is not None
+    assert tombstone.last_used_us == 0
 
 
 def test_a_role_with_policies_is_deleted_only_in_cascade(session: Session, acme: TenantId) -> None:

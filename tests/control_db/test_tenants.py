@@ -15,18 +15,16 @@ from storage_server.control_db import (
 )
 from storage_server.control_db.errors import Conflict, Exists, Missing
 from storage_server.control_db.views import Ref
-from storage_server.core.ids import CanonicalId, TenantId
+from storage_server.core.ids import TenantId
 from tests.control_db import world
 
 NOW_US = world.NOW_US
 
 
 def test_a_tenant_is_found_by_each_of_its_names(session: Session) -> None:
-    """Id, account id, canonical id, and name in any case."""
+    """Id, and name in any case."""
     made = world.tenant(session, "Acme")
     assert tenants.get(session, made.tenant_id) == made
-    assert tenants.find_by_account(session, made.account_id) == made
-    assert tenants.find_by_canonical(session, made.canonical_id) == made
     assert tenants.find_by_name(session, "aCME") == made
     assert tenants.find_by_name(session, "Acm") is None
 
@@ -35,7 +33,7 @@ def test_what_is_not_there_is_not_found(session: Session) -> None:
     """What finds answers None, what gets raises."""
     nobody = TenantId(b"12345678")
     assert tenants.find(session, nobody) is None
-    assert tenants.find_by_canonical(session, CanonicalId("0" * 64)) is None
+    assert tenants.find_by_name(session, "nobody") is None
     with pytest.raises(Missing):
         tenants.get(session, nobody)
     with pytest.raises(Missing):

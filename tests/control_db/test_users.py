@@ -26,11 +26,10 @@ def acme(session: Session) -> TenantId:
 
 
 def test_a_user_is_found_by_each_of_its_names(session: Session, acme: TenantId) -> None:
-    """Id, canonical id, and name and address in any case; only in its tenant."""
+    """Id, and name and address in any case; only in its tenant."""
     made = world.user(session, acme, "Ana", email="Ana@example.org", tags=(("team", "blue"),))
     other = world.tenant(session, "other").tenant_id
     assert users.get(session, made.user_id) == made
-    assert users.find_by_canonical(session, made.canonical_id) == made
     assert users.find_by_name(session, acme, "aNA") == made
     assert users.find_by_email(session, acme, "ana@EXAMPLE.org") == made
     assert users.find_by_name(session, other, "Ana") is None
@@ -81,7 +80,6 @@ def test_a_tenant_has_one_root_which_is_no_user(session: Session, acme: TenantId
     world.user(session, acme, "root")
     assert users.find_root(session, acme) == made
     assert [one.kind for one in users.list_page(session, acme, limit=9).items] == ["user"]
-    assert users.count_living(session, acme) == 1
     with pytest.raises(Exists):
         world.user(session, acme, "root", kind="root")
     with pytest.raises(Conflict):

@@ -347,6 +347,85 @@ async def test_a_service_account_is_bounded_by_its_parent(scene: Scene) -> None:
     assert not await scene.may(robot)
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        allow("s3:*", "arn:aws:s3:::bkt/${aws:username}/*"),
+        allow("s3:*", "arn:aws:s3:::bkt/${aws:PrincipalTag/team}/*"),
+        allow("s3:*", Condition={"StringEquals": {"aws:username": "zoe"}}),
+        allow("s3:*", Condition={"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/zoe"}}),
+        allow("s3:*", Condition={"StringNotEquals": {"aws:PrincipalTag/team": "carls"}}),
+    ],
+)
+async def test_s33_a_service_accounts_names_and_tags_widen_nothing(
+    scene: Scene, own: Mapping[str, Any]
+) -> None:
+    """What bounds the parent is asked for the parent: its child may be called and tagged anyhow."""
+    carl = await scene.people.user(scene.a, "carl", own, tags=(("team", "carls"),))
+    wide = {"parent_id": carl.id, "owns_as": OwnsAs.PARENT, "tags": (("team", "zoe"),)}
+    robot = await scene.people.user(scene.a, "zoe", allow("s3:*"), **wide)
+    assert not await scene.may(robot, key="zoe/k")
+    assert await scene.may(robot, key="carl/k") == await scene.may(carl, key="carl/k")
+    assert not scene.authorizer.allows_service(scene.act(robot), "s3:Any", f"{BUCKET_ARN}/zoe/k")
+
+
+async def test_s27_a_tenants_denial_by_tag_reaches_strangers(scene: Scene) -> None:
+    """Nobody and people of other tenants alike, though none of their own policies looks at tags."""
+    secret = (("class", "secret"),)
+    await scene.put("k", scene.ann.canonical_id, tags=secret)
+    await scene.put("open", scene.ann.canonical_id)
+    await scene.set(policy=bucket_policy(read(Principal="*")))
+    ceiling = await scene.people.policy(
+        scene.a,
+        "ceiling",
+        allow("*"),
+        deny("s3:*", Condition={"StringEquals": {"s3:ExistingObjectTag/class": "secret"}}),
+    )
+    await scene.people.change_tenant(scene.a, policy_ids=(ceiling.policy_id,))
+    for who in (scene.ann, scene.bob, scene.eve, None):
+        assert not await scene.may(who)
+        assert await scene.may(who, key="open")
+
+
+async def test_s33_who_is_kept_out_by_name_stays_out_with_a_service_account(scene: Scene) -> None:
+    """A bucket's Deny, or the tenant's, for the parent holds for what acts for it."""
+    root = await scene.people.root(scene.a)
+    wide = {"parent_id": scene.ann.id, "owns_as": OwnsAs.PARENT}
+    robot = await scene.people.user(scene.a, "robot", allow("s3:*"), **wide)
+    for out in (
+        deny("s3:*", f"{BUCKET_ARN}/*", **to(scene.ann.id)),
+        deny(
+            "s3:*",
+            f"{BUCKET_ARN}/*",
+            **to(scene.a.account_id, robot.id, scene.bob.id, root.id),
+            Condition={"StringEquals": {"aws:username": "ann"}},
+        ),
+    ):
+        await scene.set(policy=bucket_policy(out))
+        assert not await scene.may(scene.ann)
+        assert not await scene.may(robot)
+    await scene.set(policy=bucket_policy(deny("s3:*", f"{BUCKET_ARN}/*", **to(scene.bob.id))))
+    assert await scene.may(robot)
+    but = {"NotPrincipal": {"AWS": [scene.a.account_id, scene.ann.id, robot.id]}}
+    await scene.set(policy=bucket_policy(deny("s3:*", f"{BUCKET_ARN}/*", **but)))
+    assert await scene.may(robot)
+    wide_boundary = await scene.people.policy(scene.a, "all", allow("*"))
+    await scene.people.change(scene.ann, boundary_id=wide_boundary.policy_id)
+    assert not await scene.may(scene.ann)  # no bounded one is exempt
+    assert not await scene.may(robot)
+    await scene.people.change(scene.ann, boundary_id="")
+    await scene.set(policy=None)
+    ceiling = await scene.people.policy(
+        scene.a,
+        "ceiling",
+        allow("*"),
+        deny("s3:*", Condition={"StringEquals": {"aws:username": "ann"}}),
+    )
+    await scene.people.change_tenant(scene.a, policy_ids=(ceiling.policy_id,))
+    assert not await scene.may(scene.ann)
+    assert not await scene.may(robot)
+
+
 @pytest.mark.parametrize(("owns_as", "whose"), [(OwnsAs.SELF, "self"), (OwnsAs.TENANT, "tenant")])
 async def test_people_own_as_they_are_told(scene: Scene, owns_as: OwnsAs, whose: str) -> None:
     """As themselves, or as their tenant; the root always as the tenant."""

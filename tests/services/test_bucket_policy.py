@@ -104,7 +104,7 @@ async def test_a_public_policy_is_taken_where_it_is_not_blocked(house: House, fl
 @pytest.mark.parametrize("of_tenant", [True, False])
 async def test_block_public_policy_refuses_a_public_policy(
     house: House,
-    of_tenant: bool,  # noqa: FBT001 - a table's row
+    of_tenant: bool,
 ) -> None:
     """The bucket's flag or its tenant's; a policy for one's own account is none."""
     bucket = await house.make_bucket()

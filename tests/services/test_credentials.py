@@ -18,7 +18,7 @@ from storage_server.engine.store import Store
 from storage_server.s3 import errors, sigv4
 from storage_server.s3.request import RequestHead
 from storage_server.services.actor import Session
-from storage_server.services.credentials import Credential, Credentials
+from storage_server.services.credentials import Credential, Credentials, Uses
 from storage_server.services.options import AuthenticationOptions
 from tests.fakes.manual_clock import ManualClock
 from tests.services.people import People, Person, allow, document
@@ -248,12 +248,12 @@ async def test_the_use_of_a_key_is_noted_once_it_is_proven(desk: Desk) -> None:
     """A claim that is not proven is no use of anybody's key."""
     sent = signed(desk, "s3")
     desk.credentials.authenticate(sent, RequestId("R"))
-    (use,) = desk.credentials.take_uses().values()
+    (use,) = desk.credentials.take_uses().keys.values()
     assert use[1:] == ("s3", "us-east-1")
     forged = replace(sent, raw_path=sent.raw_path + "x")
     with pytest.raises(errors.SignatureDoesNotMatch):
         desk.credentials.authenticate(forged, RequestId("R"))
-    assert desk.credentials.take_uses() == {}
+    assert desk.credentials.take_uses() == Uses()
 
 
 async def test_facts_are_of_the_socket_and_the_signature(desk: Desk) -> None:

@@ -42,12 +42,12 @@ async def test_ids_outlive_names(people: People) -> None:
     policy = document(allow("s3:GetObject", "arn:aws:s3:::b/*", Principal={"AWS": ann.arn}))
     stored = principals.to_ids(policy, tenant.tenant_id)
     assert named(stored) == ann.id
-    assert named(principals.to_arns(stored)) == ann.arn
+    assert named(principals.to_arns(stored, tenant.tenant_id)) == ann.arn
     await people.change(ann, name="anna")
-    assert named(principals.to_arns(stored)).endswith("user/anna")
+    assert named(principals.to_arns(stored, tenant.tenant_id)).endswith("user/anna")
     await people.change(ann, deleted=True)
     await people.user(tenant, "ann")
-    assert named(principals.to_arns(stored)) == ann.id
+    assert named(principals.to_arns(stored, tenant.tenant_id)) == ann.id
 
 
 @pytest.mark.parametrize("sharing", [True, False])
@@ -61,8 +61,22 @@ async def test_foreigners_are_resolved_only_by_tenants_that_share(
     for arn in (eve.arn, eve.arn + "x"):
         policy = document(allow("s3:GetObject", "arn:aws:s3:::b/*", Principal={"AWS": arn}))
         stored = principals.to_ids(policy, home.tenant_id)
-        assert named(principals.to_arns(stored)) == arn
+        assert named(principals.to_arns(stored, home.tenant_id)) == arn
         assert (named(stored) == eve.id) is (sharing and arn == eve.arn)
+
+
+async def test_s32_an_id_of_a_stranger_tells_no_name(people: People) -> None:
+    """Who writes down another tenant's id reads it again as an id, whether it is anybody's."""
+    home, away = await people.tenant("home"), await people.tenant("away")
+    eve, role = await people.user(away, "eve"), await people.role(away, "r")
+    principals = Principals(people.identity)
+    for id_ in (eve.id, role.principal_id, f"{role.principal_id}:s", eve.id[:-1] + "7"):
+        policy = document(allow("s3:GetObject", "arn:aws:s3:::b/*", Principal={"AWS": id_}))
+        stored = principals.to_ids(policy, home.tenant_id)
+        assert named(principals.to_arns(stored, home.tenant_id)) == id_
+    await people.change_tenant(home, sharing=True)
+    policy = document(allow("s3:GetObject", "arn:aws:s3:::b/*", Principal={"AWS": eve.id}))
+    assert named(principals.to_arns(policy, home.tenant_id)) == eve.arn
 
 
 async def test_people_are_found_in_their_own_tenant(people: People) -> None:

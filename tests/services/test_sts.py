@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from storage_server.s3.iam_errors import (
 )
 from storage_server.s3.messages import sts as messages
 from storage_server.s3.messages.iam import Tag
+from storage_server.services.account_views import State
 from storage_server.services.actor import Actor
 from storage_server.services.audit_events import by_request
 from tests.services.accounts_house import BY
@@ -110,6 +112,31 @@ async def test_a_role_that_is_not_there_is_refused_like_one_that_does_not_trust(
     assert await denied(sts, ana, elsewhere) == said.replace(role, elsewhere)
     assert await denied(sts, ana, role.replace("/there", "/a/there"))
     assert await denied(sts, ana, sts.arn("user", "ana"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tags": (Tag(key="a"), Tag(key="A"))},
+        {"transitive_tag_keys": ("missing",)},
+        {"source_identity": "another"},
+    ],
+)
+async def test_s32_what_is_wrong_with_a_request_tells_nothing_of_roles(
+    sts: StsHouse, wrong: dict[str, Any]
+) -> None:
+    """Of another tenant: a role that is there and one that is not are refused in the same words."""
+    there = await sts.role("there", trust({"AWS": "*"}), tenant_id=await other_tenant(sts))
+    begun = sts.actor((await sts.user("ana")).access_key_id)
+    may = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+    entry = await sts.role("entry", trust({"AWS": sts.arn("user", "ana")}, may), ALL)
+    ana = sts.session(await sts.assume(begun, entry, source_identity="one"))
+    told = []
+    for role in (there, f"{there}-not"):
+        with pytest.raises((errors.AccessDenied, ValidationError)) as refused:
+            await sts.assume(ana, role, **wrong)
+        told.append((type(refused.value), refused.value.sentence.replace(role, "")))
+    assert told[0] == told[1]
 
 
 async def test_a_role_that_was_changed_or_removed_trusts_as_it_is_now(sts: StsHouse) -> None:
@@ -410,11 +437,11 @@ async def test_sessions_end_with_whoever_asked_for_them(sts: StsHouse) -> None:
 async def test_sessions_end_with_their_role(sts: StsHouse, end: str) -> None:
     """And so do those that were asked for with one of them; a role of the same name is another."""
     roles, here = sts.house.accounts.roles, sts.house.here
-    ana = sts.actor((await sts.user("ana")).access_key_id)
+    key = (await sts.user("ana")).access_key_id
     trusted = trust({"AWS": sts.arn("user", "ana")})
     first = await sts.role("first", trusted, ASSUME)
     second = await sts.role("second", trust({"AWS": first}))
-    given = await sts.assume(ana, first)
+    given = await sts.assume(sts.actor(key), first)
     child = await sts.assume(sts.session(given), second)
     sts.session(child)
     sts.house.clock.time_us += 1
@@ -429,7 +456,69 @@ async def test_sessions_end_with_their_role(sts: StsHouse, end: str) -> None:
         with pytest.raises(errors.InvalidToken):
             sts.session(dead)
     if end != "disable":
-        sts.session(await sts.assume(ana, first))
+        sts.session(await sts.assume(sts.actor(key), first))
+
+
+async def test_s36_what_ends_sessions_ends_those_that_are_just_being_made(sts: StsHouse) -> None:
+    """A request that was let in before gets nothing that lives on: of a user, a role, a chain."""
+    accounts, here = sts.house.accounts, sts.house.here
+    key = (await sts.user("ana")).access_key_id
+    first = await sts.role("first", trust({"AWS": sts.arn("user", "ana")}), ASSUME)
+    second = await sts.role("second", trust({"AWS": first}))
+
+    async def made(name: str, *, ends_user: bool) -> list[messages.Credentials]:
+        ana = sts.actor(key)
+        chained = sts.session(await sts.assume(ana, first))
+        sts.house.clock.time_us += 1
+        await (accounts.users if ends_user else accounts.roles).end_sessions(BY, here, name)
+        sts.house.clock.time_us += 1
+        own = await sts.sts.get_session_token(ana, messages.GetSessionToken())
+        return [
+            *((own.credentials, await sts.assume(chained, second)) if ends_user else ()),
+            await sts.assume(ana, first),
+        ]
+
+    for name, ends_user in (("ana", True), ("first", False)):
+        for given in await made(name, ends_user=ends_user):
+            with pytest.raises(errors.InvalidToken):
+                sts.session(given)
+    sts.session(await sts.assume(sts.actor(key), first))
+
+
+@pytest.mark.parametrize("taken", ["key", "user", "parent", "sessions", "role", "tenant"])
+async def test_s18_what_is_taken_away_meanwhile_changes_nothing(sts: StsHouse, taken: str) -> None:
+    """A request that was let in and had to wait makes no way back in for whoever sent it."""
+    accounts, here = sts.house.accounts, sts.house.here
+    key = (await sts.user("mallory", ALL)).access_key_id
+    await accounts.users.create_service_account(BY, here, "mallory", "robot")
+    robot = (await accounts.access_keys.create(BY, here, "robot")).access_key_id
+    role = await sts.role("r", trust({"AWS": sts.arn("user", "mallory")}), ALL)
+    acting = sts.actor(robot if taken == "parent" else key)
+    if taken in {"sessions", "role"}:
+        acting = sts.session(await sts.assume(acting, role))
+    await sts.house.user("bob")
+    by = by_request(acting)
+    first = await accounts.access_keys.create(by, here, "bob")
+    sts.house.clock.time_us += 1
+    if taken == "key":
+        await accounts.access_keys.set_enabled(BY, here, "mallory", key, enabled=False)
+    elif taken == "sessions":
+        await accounts.users.end_sessions(BY, here, "mallory")
+    elif taken == "role":
+        await accounts.roles.set_enabled(BY, here, "r", enabled=False)
+    elif taken == "tenant":
+        await accounts.tenants.set_state(BY, "default", State.SUSPENDED)
+    else:
+        await accounts.users.set_enabled(BY, here, "mallory", enabled=False)
+    rows = len(await sts.house.notes())
+    with pytest.raises(errors.InvalidAccessKeyId):
+        await accounts.access_keys.create(by, here, "bob")
+    with pytest.raises(errors.InvalidAccessKeyId):
+        await accounts.users.set_enabled(by, here, "bob", enabled=False)
+    keys = await accounts.access_keys.list(here, "bob")
+    assert [one.access_key_id for one in keys.items] == [first.access_key_id]
+    assert len(await sts.house.notes()) == rows
+    assert not await sts.house.store.identity.holds()
 
 
 @pytest.mark.parametrize("wrong", ["", "AKIA" + "A" * 16, "ASIA" + "a" * 16, "ASIA" + "A" * 17])

@@ -52,7 +52,7 @@ async def test_a_user_is_in_force_when_its_creation_returns(house: AccountsHouse
     assert (record.canonical_id, record.email) == (user.canonical_id, "ana@example.org")
     assert record.policy_ids == ("arn:aws:iam::aws:policy/holdfast/user",)
     assert record.tags == (("team", "blue"),)
-    assert await house.accounts.users.find_by_id(house.here, user.user_id) == user
+    assert await house.accounts.users.get(house.here, "ana") == user
     assert [note.action for note in await house.notes()][-1] == "iam:CreateUser"
 
 
@@ -99,11 +99,10 @@ async def test_names_are_one_in_any_case_and_within_the_tenant(house: AccountsHo
 
 
 async def test_a_user_of_another_tenant_is_nobody(house: AccountsHouse) -> None:
-    """By name and by id alike."""
-    ana = await house.user("ana")
+    """A name is looked for in its own tenant only."""
+    await house.user("ana")
     await house.accounts.tenants.create(BY, "acme")
     other = house.accounts.tenants.require_id("acme")
-    assert await house.accounts.users.find_by_id(other, ana.user_id) is None
     with pytest.raises(NoSuchEntity):
         await house.accounts.users.delete(BY, other, "ana", force=True)
 

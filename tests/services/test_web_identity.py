@@ -18,7 +18,9 @@ from storage_server.s3.iam_errors import (
     ValidationError,
 )
 from storage_server.s3.messages import sts as messages
+from storage_server.s3.policy import keys
 from storage_server.services.actor import Actor, Facts
+from storage_server.services.web_identity import CLAIM_KEYS
 from tests.fakes.oidc_issuer import AUDIENCE, OidcIssuer, make_key, sign, sign_shared
 from tests.services.accounts_house import BY
 from tests.services.sts_house import ALL, StsHouse, document, open_sts, trust
@@ -104,6 +106,8 @@ async def test_a_role_that_does_not_name_the_provider_is_closed(
             trust({"Federated": other}, ACTION),
             trust({"AWS": f"arn:aws:iam::{sts.account}:root"}, ACTION),
             trust({"Federated": provider}, "sts:AssumeRole"),
+            trust({"AWS": "*"}, "sts:*"),
+            trust("*", ACTION),
         )
     ):
         role = await sts.role(f"r-{number}", policy)
@@ -268,16 +272,41 @@ async def test_providers_are_made_changed_and_removed(sts: StsHouse, issuer: Oid
     await sts.providers.add_audience(BY, here, arn, "more")
     await sts.providers.add_audience(BY, here, arn, "more")
     await sts.providers.remove_audience(BY, here, arn, AUDIENCE)
-    assert (await sts.providers.get(BY, here, arn)).audiences == ("more",)
+    assert (await sts.providers.get(here, arn)).audiences == ("more",)
     role = await sts.role("r", trust({"Federated": arn}, ACTION))
     with pytest.raises(InvalidIdentityToken):
         await ask(sts, issuer.token(now_s(sts)), role)
     await ask(sts, issuer.token(now_s(sts), aud="more"), role)
     await sts.providers.delete(BY, here, arn)
-    assert await sts.providers.list_all(BY, here) == ()
-    for call in (sts.providers.get, sts.providers.delete):
-        with pytest.raises(NoSuchEntity):
-            await call(BY, here, arn)
+    assert await sts.providers.list_all(here) == ()
+    with pytest.raises(NoSuchEntity):
+        await sts.providers.get(here, arn)
+    with pytest.raises(NoSuchEntity):
+        await sts.providers.delete(BY, here, arn)
+
+
+async def test_issuers_that_begin_alike_are_several(sts: StsHouse) -> None:
+    """A name is all of the URL behind its scheme, up to the 255 characters that a URL may have."""
+    here, begin = sts.house.here, "https://" + "login." * 20 + "example/"
+    urls = sorted(begin + end * (255 - len(begin)) for end in "ab")
+    made = [await sts.providers.create(BY, here, url) for url in urls]
+    assert [one.arn.endswith(":oidc-provider/" + one.url[8:]) for one in made] == [True, True]
+    assert [one.url for one in await sts.providers.list_all(here)] == urls
+    for one in made:
+        assert (await sts.providers.get(here, one.arn)).url == one.url
+
+
+async def test_providers_of_another_tenant_are_not_there(
+    sts: StsHouse, issuer: OidcIssuer
+) -> None:
+    """Not in its list, nor by the ARN of this one."""
+    arn = await trusted(sts, issuer)
+    await sts.house.accounts.tenants.create(BY, "other")
+    other = sts.house.store.identity.find_tenant_by_name_now("other")
+    assert other is not None
+    assert await sts.providers.list_all(other.tenant_id) == ()
+    with pytest.raises(NoSuchEntity):
+        await sts.providers.get(other.tenant_id, arn)
 
 
 async def test_a_provider_is_changed_in_what_is_given_only(
@@ -311,10 +340,10 @@ async def test_what_describes_a_provider_is_kept(sts: StsHouse, issuer: OidcIssu
     wanted = {f"key{number}": str(number) for number in range(8)}
     await asyncio.gather(*(providers.tag(BY, here, arn, (tag,)) for tag in wanted.items()))
     await providers.set_thumbprints(BY, here, arn, ["b" * 40])
-    shown = await providers.get(BY, here, arn)
+    shown = await providers.get(here, arn)
     assert (shown.thumbprints, dict(shown.tags)) == (("b" * 40,), wanted)
     await asyncio.gather(*(providers.untag(BY, here, arn, [key.upper()]) for key in wanted))
-    assert (await providers.get(BY, here, arn)).tags == ()
+    assert (await providers.get(here, arn)).tags == ()
     with pytest.raises(LimitExceeded):
         await providers.tag(BY, here, arn, tuple((f"k{number}", "") for number in range(51)))
     role = await sts.role("r", trust({"Federated": arn}, ACTION))
@@ -349,3 +378,12 @@ async def test_a_provider_that_could_never_work_is_refused(
     """When it is made, not when somebody comes."""
     with pytest.raises(ValidationError):
         await sts.providers.create(BY, sts.house.here, URL, **wrong)
+
+
+@pytest.mark.parametrize("claim", [*CLAIM_KEYS, "aud", "sub"])
+def test_every_claim_that_has_a_value_can_be_named_in_a_policy(claim: str) -> None:
+    """And users find it in the documentation."""
+    assert keys.is_known(f"id.example.com/realm:{claim}")
+    text = (Path(__file__).parents[2] / "docs" / "iam-and-sts.md").read_text()
+    named = text[text.index("Conditions may name the claims") :].partition("\n\n")[0]
+    assert f"`{claim}`" in named

@@ -60,8 +60,8 @@ Make = Callable[[Written], Test]
 class Condition(msgspec.Struct, frozen=True):
     """One operator on one key. ``tests`` are one for each value of the policy; any may match.
 
-    ``is_null_test`` (operator Null): True or False is the wanted absence, None: another operator;
-    both wanted is always true. ``exact`` is the values in one set where they are compared as they
+    ``wanted_absence`` (operator Null): whether the key is to be absent, both wanted is always true;
+    None: another operator. ``exact`` is the values in one set where they are compared as they
     are written, which saves the tests. ``is_plain``: there is neither a quantifier nor Null.
     """
 

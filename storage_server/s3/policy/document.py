@@ -175,7 +175,7 @@ _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 
 _CHARS_MAX: Final = {
-    PolicyKind.IDENTITY: limits.INLINE_POLICY_CHARS_MAX,
+    PolicyKind.IDENTITY: limits.INLINE_CHARS_MAX["role"],
     PolicyKind.SESSION: limits.SESSION_POLICY_CHARS_MAX,
     PolicyKind.BOUNDARY: limits.MANAGED_POLICY_CHARS_MAX,
     PolicyKind.TENANT: limits.TENANT_POLICY_CHARS_MAX,

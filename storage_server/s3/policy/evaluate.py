@@ -58,7 +58,8 @@ class Question(msgspec.Struct, frozen=True):
 
     ``resource_account`` is the account of the bucket's tenant. ``resource_owner`` and
     ``bucket_owner`` are canonical ids; they differ for an object that is not the bucket owner's,
-    and an empty ``resource_owner`` means that the bucket's owner owns it.
+    and an empty ``resource_owner`` means that the bucket's owner owns it. ``parent`` is whom a
+    service account acts for; what bounds the parent is asked as if the parent asked.
     """
 
     caller: Caller
@@ -69,6 +70,15 @@ class Question(msgspec.Struct, frozen=True):
     resource_owner: str = ""
     bucket_owner: str = ""
     is_bucket_policy_administration: bool = False
+    parent: "Parent | None" = None
+
+
+class Parent(msgspec.Struct, frozen=True):
+    """The parent of a service account, as policies may name it, and its values of conditions."""
+
+    caller: Caller
+    context: Context
+    has_boundary: bool = False
 
 
 class PolicySet:
@@ -108,6 +118,9 @@ class PolicySet:
         return found
 
 
+_NOTHING: Final = PolicySet(())
+
+
 class Relevant(msgspec.Struct, frozen=True):
     """The statements of a set that are about one action."""
 
@@ -123,7 +136,7 @@ class Policies(msgspec.Struct, frozen=True):
 
     ``session`` and ``parent`` are ceilings one by one. ``tenant`` is the caller's tenant's policy,
     ``owner_tenant`` the bucket's tenant's, of which only the Denies reach foreign callers.
-    ``acl`` and ``grants`` are statements made by ``acl`` and ``bucket_grants``.
+    ``acl`` and ``grants`` are the statements that ``acl.py`` and ``bucket_grants.py`` make.
     """
 
     identity: PolicySet | None = None
@@ -322,7 +335,7 @@ def simulate(question: Question, policies: Policies) -> Simulation:
         "allowed" if decision.allowed else "explicitDeny" if denied else "implicitDeny",
         decision.reason,
         matched,
-        tuple(sorted(key for key, values in judge.known.items() if not values)),
+        judge.missing(),
         log.findings.get(_BOUNDARY),
         log.findings.get(_TENANT),
     )
@@ -397,6 +410,7 @@ class _Judge:
         "_action",
         "_caller",
         "_log",
+        "_parent",
         "_policies",
         "_question",
         "_resource",
@@ -411,6 +425,7 @@ class _Judge:
         self._action = question.action.lower()
         self._resource = question.resource
         self._log = log
+        self._parent: _Judge | None = None
         self.known = _Known(question.context)
         self._values = self.known.__getitem__
 
@@ -426,7 +441,7 @@ class _Judge:
             if reach is not _Reach.NONE:
                 return Reason.RESOURCE
             return Reason.RESTRICT_PUBLIC if self._is_restricted else Reason.NO_RESOURCE_ALLOW
-        if policies.tenant is not None and not self._allows(policies.tenant, Side.CALLER, _TENANT):
+        if policies.tenant is not None and not self.allows(policies.tenant, Side.CALLER, _TENANT):
             return Reason.TENANT_POLICY
         return self._in_own_tenant() if is_own else self._in_other_tenant()
 
@@ -475,16 +490,15 @@ class _Judge:
             (policies.boundary, _BOUNDARY),
             (policies.tenant, _TENANT),
         ):
-            if holder is not None and self._denies(holder, Side.CALLER, layer):
+            if holder is not None and self.denies(holder, Side.CALLER, layer):
                 return True
         for holder in policies.session:
-            if self._denies(holder, Side.CALLER, _SESSION):
+            if self.denies(holder, Side.CALLER, _SESSION):
                 return True
-        for holder in policies.parent:
-            if self._denies(holder, Side.CALLER, _PARENT):
-                return True
+        if (policies.parent or self._question.parent is not None) and self._is_parent_denied():
+            return True
         owner = policies.owner_tenant
-        if owner is not None and self._denies(owner, Side.OWNER, _OWNER_TENANT):
+        if owner is not None and self.denies(owner, Side.OWNER, _OWNER_TENANT):
             return True
         if policies.bucket is None:
             return False
@@ -495,9 +509,48 @@ class _Judge:
         ):
             self._note(Side.OWNER, "root", "administers the policy of its own bucket regardless")
             return False
-        return self._denies(policies.bucket, Side.OWNER, _BUCKET)
+        return self.denies(policies.bucket, Side.OWNER, _BUCKET)
 
-    def _denies(self, holder: PolicySet, side: Side, layer: str) -> bool:
+    def _is_parent_denied(self) -> bool:
+        """Tell whether a statement denies it to the parent, be it that it names the parent alone.
+
+        Else whoever is kept out of a bucket by name would come in with a service account.
+        """
+        policies, parent = self._policies, self._as_parent()
+        for holder in policies.parent:
+            if parent.denies(holder, Side.CALLER, _PARENT):
+                return True
+        if parent is self:
+            return False
+        return any(
+            holder is not None and parent.denies(holder, side, layer)
+            for holder, side, layer in (
+                (policies.tenant, Side.CALLER, _TENANT),
+                (policies.owner_tenant, Side.OWNER, _OWNER_TENANT),
+                (policies.bucket, Side.OWNER, _BUCKET),
+            )
+        )
+
+    def _as_parent(self) -> "_Judge":
+        """Return the judge of the same question as the parent would ask it.
+
+        Its names, tags and the variables that they fill are the parent's own: those of a service
+        account are chosen by whoever makes it.
+        """
+        parent = self._question.parent
+        if parent is None:
+            return self
+        if self._parent is None:
+            question = msgspec.structs.replace(
+                self._question, caller=parent.caller, context=parent.context, parent=None
+            )
+            boundary = _NOTHING if parent.has_boundary else None
+            policies = msgspec.structs.replace(self._policies, boundary=boundary)
+            self._parent = _Judge(question, policies, self._log)
+        return self._parent
+
+    def denies(self, holder: PolicySet, side: Side, layer: str) -> bool:
+        """Tell whether a Deny of a set applies."""
         denies = holder.relevant(self._action).denies
         denied = bool(denies) and self._applying(denies, side, layer, holder) >= 0
         if denied:
@@ -511,7 +564,7 @@ class _Judge:
             self._note(Side.CALLER, _IDENTITY, "root is allowed everything that nothing denies")
             return True
         identity = self._policies.identity
-        return identity is not None and self._allows(identity, Side.CALLER, _IDENTITY)
+        return identity is not None and self.allows(identity, Side.CALLER, _IDENTITY)
 
     def _ceiling(self, passed: _Reach = _Reach.CEILINGS) -> Reason | None:
         """Return which ceiling does not allow it, or None when all do that R does not pass."""
@@ -520,19 +573,20 @@ class _Judge:
         if (
             boundary is not None
             and passed < _Reach.USER
-            and not self._allows(boundary, Side.CALLER, _BOUNDARY)
+            and not self.allows(boundary, Side.CALLER, _BOUNDARY)
         ):
             return Reason.BOUNDARY
         if passed < _Reach.SESSION:
             for holder in policies.session:
-                if not self._allows(holder, Side.CALLER, _SESSION):
+                if not self.allows(holder, Side.CALLER, _SESSION):
                     return Reason.SESSION
         for holder in policies.parent:  # a service account never exceeds its parent
-            if not self._allows(holder, Side.CALLER, _PARENT):
+            if not self._as_parent().allows(holder, Side.CALLER, _PARENT):
                 return Reason.PARENT
         return None
 
-    def _allows(self, holder: PolicySet, side: Side, layer: str) -> bool:
+    def allows(self, holder: PolicySet, side: Side, layer: str) -> bool:
+        """Tell whether an Allow of a set applies."""
         allows = holder.relevant(self._action).allows
         allowed = self._applying(allows, side, layer, holder) >= 0
         if self._log is not None:
@@ -643,10 +697,21 @@ class _Judge:
         return _reach_of(principals, caller) is not _Reach.NONE
 
     def _reach(self, statement: Statement) -> _Reach:
-        principals = statement.principals
-        return _Reach.NONE if principals is None else _reach_of(principals, self._caller)
+        principals, caller = statement.principals, self._caller
+        if principals is None:
+            return _Reach.NONE
+        # Everyone is everyone of some account. Whomever a provider vouches for is let in under the
+        # provider's name alone: a role that trusts "*" is not thereby open to all of its users.
+        if caller.kind == "federated" and caller.federated not in principals.federated:
+            return _Reach.NONE
+        return _reach_of(principals, caller)
 
     # --- The record
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the keys that were asked for and had no value, be it of the parent."""
+        found = {key for key, values in self.known.items() if not values}
+        return tuple(sorted(found.union(() if self._parent is None else self._parent.missing())))
 
     def _note(self, side: Side, name: str, finding: str) -> None:
         if self._log is not None:

@@ -110,8 +110,3 @@ def is_known(key: str) -> bool:
     if key.startswith(PRESENT_FAMILIES):
         return not key.endswith("/")
     return key.startswith(_ABSENT_FAMILIES) or _CLAIM.fullmatch(key) is not None
-
-
-def can_occur(key: str) -> bool:
-    """Tell whether some request here can have a value for the key (in lower case)."""
-    return key in PRESENT or key.startswith(PRESENT_FAMILIES) or _CLAIM.fullmatch(key) is not None

@@ -11,7 +11,9 @@ from storage_server.s3.policy import conditions
 from storage_server.s3.policy.conditions import Condition, Quantifier
 from storage_server.s3.policy.document import Policy, Statement
 
-# Keys that fix who asks or where from, when they are compared with fixed values.
+# Keys that fix who asks or where from, when they are compared with fixed values. A user's name is
+# not among them, which people of any tenant may have, nor is AWS's key of KMS, which is a header
+# that anybody sends.
 _FIXING_KEYS: Final = frozenset(
     {
         *(
@@ -21,11 +23,12 @@ _FIXING_KEYS: Final = frozenset(
             "aws:principalorgpaths",
         ),
         *("aws:sourceaccount", "aws:sourcearn", "aws:sourceowner", "aws:sourcevpc"),
-        *("aws:sourcevpce", "aws:sourceorgid", "aws:userid", "aws:username", "aws:vpcsourceip"),
+        *("aws:sourcevpce", "aws:sourceorgid", "aws:userid", "aws:vpcsourceip"),
         *("s3:dataaccesspointaccount", "s3:dataaccesspointarn"),
-        "s3:x-amz-server-side-encryption-aws-kms-key-id",
     }
 )
+_NOBODY: Final = "anonymous"
+"""The value of ``aws:userid`` and ``aws:PrincipalAccount`` where nobody signed."""
 # None of them holds for another value or for an absent key: not the negated ones, not …IfExists.
 _FIXING_OPERATORS: Final = frozenset(
     {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"}
@@ -88,7 +91,7 @@ def _is_fixed(key: str, text: str) -> bool:
     if key == "s3:dataaccesspointarn":  # the access point's name may vary, its account may not
         fields = text.split(":", 5)
         return len(fields) == 6 and not _varies(":".join(fields[:5]))
-    return not _varies(text)
+    return not _varies(text) and text.lower() != _NOBODY
 
 
 def _varies(text: str) -> bool:

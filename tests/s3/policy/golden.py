@@ -947,6 +947,7 @@ def trust() -> Iterator[Row]:
         (Caller("federated", federated="id.example.com"), {"Federated": "id2.example.com"}, None,
          False, "-"),
         (Caller("federated", federated="id.example.com"), {"AWS": ACCOUNT}, None, False, "-"),
+        (Caller("federated", federated="id.example.com"), {"AWS": "*"}, None, False, "-"),
         (ANONYMOUS, {"Federated": "id.example.com"}, None, False, "-"),
     ):  # fmt: skip
         trusting = statement(action="sts:AssumeRole", resource=None, Principal=named)
