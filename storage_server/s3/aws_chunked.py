@@ -18,6 +18,7 @@ from storage_server.s3.sigv4 import ChunkSigner
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?", re.ASCII)
 _TRAILER_LINE = re.compile(rb"([A-Za-z0-9-]+)[ \t]*:[ \t]*([\x21-\x7e]*(?: [\x21-\x7e]+)*)[ \t]*")
 _TRAILER_SIGNATURE = "x-amz-trailer-signature"
+_CRLF = b"\r\n"
 # A usual size line has 90 bytes; a longer look into the piece is taken only when this one fails.
 _WINDOW_BYTES = 128
 _SMALL_BYTES = 4 * limits.KIB
@@ -72,6 +73,7 @@ class ChunkedDecoder:
         self._sha256 = hashlib.sha256()
         self._trailer_bytes = 0
         self._trailer_text = b""
+        self._rest = b""
 
     def feed(self, piece: bytes | memoryview) -> list[memoryview]:
         """Return the plain bytes of a piece, as views into it unless they are many and tiny.
@@ -97,7 +99,8 @@ class ChunkedDecoder:
                 if not self._left:
                     self._end_chunk()
             elif self._state is _State.END:
-                raise InvalidRequest("The request body has bytes behind its last chunk.")
+                self._take_rest(bytes(view[position : position + len(_CRLF) + 1]))
+                position = end
             else:
                 position = self._read_line(view, position)
         return _joined(plain)
@@ -108,7 +111,7 @@ class ChunkedDecoder:
         Raises:
             IncompleteBody: It has not, or it is shorter than declared.
         """
-        if self._state is not _State.END:
+        if self._state is not _State.END or self._rest == b"\n":
             raise IncompleteBody
         if self._decoded_length is not None and self.length != self._decoded_length:
             raise IncompleteBody
@@ -222,6 +225,18 @@ class ChunkedDecoder:
         if self._trailer_names != self.trailers.keys():
             raise MalformedTrailerError
         self._state = _State.END
+        if self._signer is None:
+            self._rest = _CRLF
+
+    def _take_rest(self, found: bytes) -> None:
+        """Pass over what may stand behind the end.
+
+        Behind an unsigned trailer MinIO's Go client, and so all that is built on it, sends a
+        second empty line. It says nothing, and the body's length covers it.
+        """
+        if len(found) > len(self._rest) or not self._rest.startswith(found):
+            raise InvalidRequest("The request body has bytes behind its last chunk.")
+        self._rest = self._rest[len(found) :]
 
 
 def _joined(plain: list[memoryview]) -> list[memoryview]:

@@ -17,6 +17,7 @@ from storage_server.s3.errors import InvalidRequest
 COMPOSITE: Final = "COMPOSITE"
 FULL_OBJECT: Final = "FULL_OBJECT"
 HEADER_PREFIX: Final = "x-amz-checksum-"
+_SDK_ALGORITHM: Final = "x-amz-sdk-checksum-algorithm"
 # They start like a checksum's header, and say something about one instead.
 _ABOUT_CHECKSUMS = frozenset(
     {"x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"}
@@ -108,6 +109,11 @@ DEFAULT: Final = ALGORITHMS["CRC64NVME"]
 """What S3 computes when the client names no algorithm."""
 
 
+_OF_NOTHING: Final = frozenset(
+    (row.header, base64.b64encode(row.new().digest()).decode("ascii")) for row in _TABLE
+)
+
+
 class Declared(msgspec.Struct, frozen=True, eq=False):
     """The checksum a client promises; ``value`` is None while it is still to come in a trailer."""
 
@@ -142,6 +148,18 @@ def parse_value(algorithm: Algorithm, text: str, header: str = "") -> bytes:
     return value
 
 
+def without_empty_promise(hoisted: dict[str, str]) -> dict[str, str]:
+    """Return the headers that a query stands for, less a checksum of an empty body.
+
+    AWS's JavaScript client puts one into each URL that it signs for an upload, because it has no
+    body then; AWS takes the upload whatever its body is. Another checksum in a query is meant.
+    """
+    if _OF_NOTHING.isdisjoint(hoisted.items()):
+        return hoisted
+    dropped = BY_HEADER.keys() | {_SDK_ALGORITHM}
+    return {name: text for name, text in hoisted.items() if name not in dropped}
+
+
 def parse_declared(headers: Mapping[str, str]) -> Declared | None:
     """Return the checksum that an upload's headers promise, or None when they promise none.
 
@@ -162,7 +180,7 @@ def parse_declared(headers: Mapping[str, str]) -> Declared | None:
         raise InvalidRequest(
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
         )
-    named = headers.get("x-amz-sdk-checksum-algorithm")
+    named = headers.get(_SDK_ALGORITHM)
     if named is None:
         return found[0] if found else None
     wanted = find_algorithm(named)

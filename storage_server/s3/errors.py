@@ -507,6 +507,15 @@ class MetadataTooLarge(
     """User metadata has more than 2 KiB."""
 
 
+class InvalidRedirectLocation(
+    S3Error,
+    code="InvalidRedirectLocation",
+    status=400,
+    message=("The website redirect location must have a prefix of 'http://' or 'https://' or '/'."),
+):
+    """The object is to send browsers where no browser goes."""
+
+
 class InvalidStorageClass(
     S3Error,
     code="InvalidStorageClass",

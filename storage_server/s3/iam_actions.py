@@ -24,16 +24,12 @@ class IamAction(msgspec.Struct, frozen=True, kw_only=True):
     is_unsigned: bool = False
 
 
-def _iam(name: str, resource: str = "*", action: str = "") -> IamAction:
-    return IamAction(name=name, service="iam", action=action or f"iam:{name}", resource=resource)
+def _iam(name: str, resource: str = "*") -> IamAction:
+    return IamAction(name=name, service="iam", action=f"iam:{name}", resource=resource)
 
 
-def _sts(
-    name: str, *, action: str = "", resource: str = "*", is_unsigned: bool = False
-) -> IamAction:
-    return IamAction(
-        name=name, service="sts", action=action, resource=resource, is_unsigned=is_unsigned
-    )
+def _sts(name: str, *, action: str = "", is_unsigned: bool = False) -> IamAction:
+    return IamAction(name=name, service="sts", action=action, is_unsigned=is_unsigned)
 
 
 _USER, _GROUP, _ROLE = "user:UserName", "group:GroupName", "role:RoleName"

@@ -28,15 +28,6 @@ class MissingAction(
     """The form names no action."""
 
 
-class MissingParameter(
-    IamError,
-    code="MissingParameter",
-    status=400,
-    message="A required parameter is missing.",
-):
-    """The action needs a parameter that the form does not have."""
-
-
 class ValidationError(
     IamError,
     code="ValidationError",
@@ -101,15 +92,6 @@ class LimitExceeded(
     message="The request would exceed a limit of the account.",
 ):
     """There are as many of these as there may be."""
-
-
-class EntityTemporarilyUnmodifiable(
-    IamError,
-    code="EntityTemporarilyUnmodifiable",
-    status=409,
-    message="The entity is being changed by another request. Try again.",
-):
-    """Another change of the same entity is under way."""
 
 
 class UnmodifiableEntity(

@@ -39,7 +39,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     is an entry of the reply. ``is_asked_late``: what is asked for stands in the body, so the
     handler asks when it has read that; somebody must have signed. ``is_anonymous``: a policy or
     list may let anyone do it; the other rows take signed requests only. ``is_listing``: its
-    parameters say what is listed.
+    parameters say what is listed. ``proves_itself``: its sender is proven by its handler from a
+    form, or there is none by design (a browser's preflight). ``names_two_buckets``: what is
+    missing may be in another bucket than the path's, whose readers the service asks about.
+    ``needs_length``: its body's length must be said; others take a missing one for nothing.
     """
 
     name: str
@@ -55,6 +58,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     is_asked_late: bool = False
     is_anonymous: bool = False
     is_listing: bool = False
+    proves_itself: bool = False
+    names_two_buckets: bool = False
+    needs_length: bool = False
     further: tuple[Further, ...] = ()
 
     def action_of(self, version_id: str | None) -> str:
@@ -108,6 +114,9 @@ _ANONYMOUS = frozenset(
     }
 )
 _LISTING = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"})
+_PROVES_ITSELF = frozenset({"PostObject", "OptionsBucket", "OptionsObject"})
+_NAMES_TWO_BUCKETS = frozenset({"CopyObject", "UploadPartCopy", "PostObject"})
+_NEEDS_LENGTH = frozenset({"PutObject", "UploadPart", "PostObject"})
 _ASKED_LATE = frozenset({"ListBuckets", "CreateBucket", "PutObjectTagging", "PutBucketTagging"})
 _FURTHER: dict[str, tuple[Further, ...]] = {
     "PutObject": _NEW_OBJECT,
@@ -161,6 +170,9 @@ def _op(
         is_asked_late=name in _ASKED_LATE,
         is_anonymous=name in _ANONYMOUS,
         is_listing=name in _LISTING,
+        proves_itself=name in _PROVES_ITSELF,
+        names_two_buckets=name in _NAMES_TWO_BUCKETS,
+        needs_length=name in _NEEDS_LENGTH,
         further=_FURTHER.get(name, ()),
     )
 

@@ -44,7 +44,7 @@ class PayloadPlan(msgspec.Struct, frozen=True, eq=False):
     """Everything that must be found true of a body before it may be stored.
 
     ``wire_length`` counts bytes as received, ``length`` plain ones; None is "not said".
-    ``checksum_header`` is the checksum's name where the client promised one.
+    ``sha256`` is hex, empty where none was promised; ``md5`` and ``checksum`` are None then.
     """
 
     framing: Framing
@@ -102,12 +102,6 @@ def plan_payload(
         checksums.parse_declared(headers),
         trailer_names,
     )
-
-
-def plain_content_encoding(value: str) -> str:
-    """Return a Content-Encoding without ``aws-chunked``, which is framing and is not stored."""
-    words = [word.strip() for word in value.split(",")]
-    return ",".join(word for word in words if word and word.lower() != "aws-chunked")
 
 
 class PayloadVerifier:

@@ -15,6 +15,7 @@ from storage_server.s3.timestamps import parse_http_date, parse_iso
 _SECOND_US = 1_000_000
 _ETAG = re.compile(r'\s*(?P<weak>W/)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^",\s]+))\s*')
 _SIZE_DIGITS_MAX = 19
+_COPY_SOURCE = "x-amz-copy-source-"
 
 
 class ReadConditions(msgspec.Struct, frozen=True, gc=False):
@@ -54,13 +55,20 @@ def parse_read(headers: Mapping[str, str]) -> ReadConditions:
 
 
 def parse_copy_source(headers: Mapping[str, str]) -> ReadConditions:
-    """Return what a copy demands of its source (``x-amz-copy-source-if-…``)."""
-    return _parse_read(headers, "x-amz-copy-source-")
+    """Return what a copy demands of its source (``x-amz-copy-source-if-…``).
 
-
-def parse_rename_source(headers: Mapping[str, str]) -> ReadConditions:
-    """Return what a rename demands of its source (``x-amz-rename-source-if-…``)."""
-    return _parse_read(headers, "x-amz-rename-source-")
+    Raises:
+        InvalidArgument: A date cannot be read: no write ignores what it depends on.
+    """
+    conditions = _parse_read(headers, _COPY_SOURCE)
+    if conditions is NO_READ_CONDITIONS:
+        return conditions
+    since, unmodified = _COPY_SOURCE + "if-modified-since", _COPY_SOURCE + "if-unmodified-since"
+    return msgspec.structs.replace(
+        conditions,
+        modified_since_us=_required_date(since, headers.get(since)),
+        unmodified_since_us=_required_date(unmodified, headers.get(unmodified)),
+    )
 
 
 def _parse_read(headers: Mapping[str, str], prefix: str) -> ReadConditions:
@@ -111,7 +119,7 @@ def is_not_modified(conditions: ReadConditions, etag: str, modified_us: int) -> 
 
 
 def require_source(conditions: ReadConditions, etag: str, modified_us: int) -> None:
-    """Refuse a copy or rename whose source is not what the request demands.
+    """Refuse a copy whose source is not what the request demands.
 
     Raises:
         PreconditionFailed: Also where a reader would have got 304.
@@ -182,6 +190,23 @@ def parse_delete(headers: Mapping[str, str]) -> WriteConditions:
         size_bytes=None if size is None else parse_size("x-amz-if-match-size", size),
         modified_us=_required_date("x-amz-if-match-last-modified-time", modified),
     )
+
+
+def parse_abort(headers: Mapping[str, str]) -> int | None:
+    """Return when the upload that an AbortMultipartUpload is about must have begun, or None.
+
+    Raises:
+        InvalidArgument: It is no time.
+
+    Source: Amazon S3 API Reference, AbortMultipartUpload.
+    """
+    name = "x-amz-if-match-initiated-time"
+    return _required_date(name, headers.get(name))
+
+
+def is_same_second(time_us: int, other_us: int) -> bool:
+    """Tell whether two times are shown alike: S3 shows whole seconds."""
+    return time_us // _SECOND_US == other_us // _SECOND_US
 
 
 def parse_etag(text: str) -> str | None:

@@ -6,7 +6,9 @@ import msgspec
 
 from storage_server.s3.errors import InvalidArgument, InvalidRange
 
-_DIGITS_MAX = 19  # 50 TiB has 14; longer numbers are not offsets but attacks on int()
+# The largest number of 64 bits has 20, and some clients mean "to the end" by it; longer numbers are
+# not offsets but attacks on int().
+_DIGITS_MAX = 20
 _RANGE = re.compile(
     rf"bytes=(?P<first>[0-9]{{0,{_DIGITS_MAX}}})-(?P<last>[0-9]{{0,{_DIGITS_MAX}}})",
     re.IGNORECASE | re.ASCII,
@@ -88,4 +90,6 @@ def _suffix(header: str, digits: str, size_bytes: int) -> Span:
 
 
 def _unsatisfiable(header: str, size_bytes: int) -> InvalidRange:
-    return InvalidRange(RangeRequested=header, ActualObjectSize=size_bytes)
+    # A HEAD has no document, so this header is all that tells of the size (RFC 9110, 15.5.17).
+    size = ("Content-Range", f"bytes */{size_bytes}")
+    return InvalidRange(RangeRequested=header, ActualObjectSize=size_bytes).with_headers(size)

@@ -32,9 +32,9 @@ def match(head: RequestHead) -> Operation:
     """Return the operation that the head asks for.
 
     A row is chosen by method, path and sub-resource, and in S3 Control by a setting that the path
-    names; hoisted ``x-amz-*`` parameters count as
-    headers. Query names that the row does not read are ignored when reading and refused when
-    writing, so that no request changes or deletes more than its sender meant.
+    names; hoisted ``x-amz-*`` parameters count as headers. Query names that the row does not read
+    are ignored when reading and refused when writing, so that no request changes or deletes more
+    than its sender meant.
 
     Raises:
         NotImplementedByServer: The sub-resource has no row here, or a write carries a query

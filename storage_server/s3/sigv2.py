@@ -16,6 +16,7 @@ from storage_server.s3.errors import (
     SignatureDoesNotMatch,
 )
 from storage_server.s3.request import RequestHead
+from storage_server.s3.timestamps import iso_seconds
 
 # What the canonicalised resource holds, and so what a signature covers.
 # Source: S3 User Guide, "Signing and authenticating REST requests (AWS signature version 2)",
@@ -180,13 +181,13 @@ def _check_time(claim: Claim, now_us: int) -> None:
         if now_us > claim.at_s * 1_000_000:
             raise AccessDenied(
                 "Request has expired",
-                Expires=sigv4.iso_time(claim.at_s * 1_000_000),
-                ServerTime=sigv4.iso_time(now_us),
+                Expires=iso_seconds(claim.at_s * 1_000_000),
+                ServerTime=iso_seconds(now_us),
             )
     elif abs(now_us - claim.at_s * 1_000_000) > limits.CLOCK_SKEW_SECONDS_MAX * 1_000_000:
         raise RequestTimeTooSkewed(
-            RequestTime=sigv4.iso_time(claim.at_s * 1_000_000),
-            ServerTime=sigv4.iso_time(now_us),
+            RequestTime=iso_seconds(claim.at_s * 1_000_000),
+            ServerTime=iso_seconds(now_us),
             MaxAllowedSkewMilliseconds=limits.CLOCK_SKEW_SECONDS_MAX * 1000,
         )
 

@@ -17,6 +17,7 @@ import msgspec
 
 from storage_server.core import limits
 from storage_server.s3 import uri
+from storage_server.s3.checksums import without_empty_promise
 from storage_server.s3.errors import (
     AccessDenied,
     AuthorizationHeaderMalformed,
@@ -29,6 +30,7 @@ from storage_server.s3.errors import (
     SignatureDoesNotMatch,
 )
 from storage_server.s3.request import RequestHead
+from storage_server.s3.timestamps import iso_seconds
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 TERMINATOR: Final = "aws4_request"
@@ -167,10 +169,6 @@ class SigningKeys:
         if len(self._kept) > self._entries_max:
             self._kept.popitem(last=False)
         return key
-
-    def forget_all(self) -> None:
-        """Drop every derived key."""
-        self._kept.clear()
 
 
 def derive_key(secret: str, scope: Scope) -> SigningKey:
@@ -330,7 +328,7 @@ def effective_headers(head: RequestHead) -> Mapping[str, str]:
         seen.add(lowered)
         if lowered not in _NOT_HOISTED:
             hoisted[lowered] = value
-    return {**head.headers, **hoisted} if hoisted else head.headers
+    return {**head.headers, **without_empty_promise(hoisted)} if hoisted else head.headers
 
 
 def effective_head(head: RequestHead) -> RequestHead:
@@ -509,7 +507,7 @@ def verify(
     elif abs(now_us - claim.signed_at_s * 1_000_000) > limits.CLOCK_SKEW_SECONDS_MAX * 1_000_000:
         raise RequestTimeTooSkewed(
             RequestTime=claim.timestamp,
-            ServerTime=iso_time(now_us),
+            ServerTime=iso_seconds(now_us),
             MaxAllowedSkewMilliseconds=limits.CLOCK_SKEW_SECONDS_MAX * 1000,
         )
     if not _covers(claim.signed_headers, tuple(head.headers)):
@@ -586,13 +584,13 @@ def _check_scope(claim: Claim, options: VerifyOptions) -> None:
 def _check_presigned_time(claim: Claim, now_us: int) -> None:
     now_s = now_us / 1_000_000
     if now_s < claim.signed_at_s - limits.CLOCK_SKEW_SECONDS_MAX:
-        raise AccessDenied("Request is not yet valid", ServerTime=iso_time(now_us))
+        raise AccessDenied("Request is not yet valid", ServerTime=iso_seconds(now_us))
     if now_s > claim.signed_at_s + claim.expires_s:
         details = {"X-Amz-Expires": claim.expires_s}
         raise AccessDenied(
             "Request has expired",
-            Expires=iso_time((claim.signed_at_s + claim.expires_s) * 1_000_000),
-            ServerTime=iso_time(now_us),
+            Expires=iso_seconds((claim.signed_at_s + claim.expires_s) * 1_000_000),
+            ServerTime=iso_seconds(now_us),
             **details,
         )
 
@@ -610,11 +608,6 @@ def _refuse_unsigned(claim: Claim, head: RequestHead) -> None:
         "There were headers present in the request which were not signed",
         HeadersNotSigned=", ".join(unsigned),
     )
-
-
-def iso_time(at_us: int) -> str:
-    """Render epoch microseconds as error documents do, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_us // 1_000_000))
 
 
 # --- Signing, for our own clients ----------------------------------------------------------------

@@ -12,6 +12,7 @@ from storage_server.s3.errors import BadRequest, InvalidArgument, InvalidTag
 Tags = tuple[tuple[str, str], ...]
 
 _PLAIN = re.compile(r"[A-Za-z0-9 _.:/=+@-]*", re.ASCII)
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _RESERVED_PREFIX = "aws:"
 _HEADER_CHARS_MAX = 8 * limits.KIB  # ten tags, each character percent-encoded
 
@@ -48,7 +49,7 @@ def parse_tagging_header(header: str) -> Tags:
     """Return the object tags of an ``x-amz-tagging`` header: ``a=b&c=d``, URL-encoded.
 
     Raises:
-        InvalidArgument: It cannot be decoded.
+        InvalidArgument: It cannot be decoded, or names a tag twice or with nothing.
         InvalidTag, BadRequest: The tags break S3's rules.
 
     Source: Amazon S3 API Reference, PutObject, x-amz-tagging.
@@ -57,13 +58,20 @@ def parse_tagging_header(header: str) -> Tags:
         return ()
     if len(header) > _HEADER_CHARS_MAX:
         raise _bad_header(header[:64])
+    if _BAD_ESCAPE.search(header):
+        raise _bad_header(header)
     tags = []
     for pair in header.split("&"):
+        if not pair:
+            continue
         name, _, value = pair.partition("=")
         try:
             tags.append((unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")))
         except UnicodeDecodeError:
             raise _bad_header(header) from None
+    names = {name for name, _ in tags}
+    if "" in names or len(names) < len(tags):
+        raise _bad_header(header)
     return check_object_tags(tuple(tags))
 
 

@@ -36,7 +36,7 @@ def _iso_second(second: int) -> str:
     date = dt.date.fromordinal(_EPOCH + day)
     return (
         f"{date.year:04}-{date.month:02}-{date.day:02}"
-        f"T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+        f"T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}.000Z"
     )
 
 
@@ -50,9 +50,17 @@ def _http_second(second: int) -> str:
     )
 
 
-def iso_ms(time_us: int) -> str:
-    """Return a time as documents have it: ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
-    return f"{_iso_second(time_us // _SECOND_US)}.{time_us // 1000 % 1000:03}Z"
+def iso_time(time_us: int) -> str:
+    """Return a time as documents have it: ``YYYY-MM-DDTHH:MM:SS.000Z``.
+
+    S3 shows whole seconds with zero milliseconds, so that documents and Last-Modified agree.
+    """
+    return _iso_second(time_us // _SECOND_US)
+
+
+def iso_seconds(time_us: int) -> str:
+    """Return a time as IAM, STS and error documents have it: ``YYYY-MM-DDTHH:MM:SSZ``."""
+    return _iso_second(time_us // _SECOND_US).replace(".000Z", "Z")
 
 
 def http_date(time_us: int) -> str:

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote_to_bytes
 
+from storage_server.core import limits
 from storage_server.s3.errors import InvalidArgument, InvalidURI
 
-QUERY_NAMES_MAX = 100
-"""More than any operation has; a request beyond it costs sorting and hashing for nothing."""
+QUERY_NAMES_MAX = limits.HEADERS_COUNT_MAX
+"""Presigned requests may carry their headers here; beyond it, sorting them is work for nothing."""
 
 _CANONICAL_PATH = re.compile(r"[A-Za-z0-9\-._~/]*", re.ASCII)
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]*", re.ASCII)
@@ -33,56 +34,64 @@ def encode_path(text: str) -> str:
     return quote(text, safe="-_.~/", errors="surrogateescape")
 
 
-def decode(text: str) -> str:
-    """Percent-decode once, as UTF-8 with surrogate escapes for other bytes.
+def decode(raw: str) -> str:
+    """Return a text percent-decoded once; ``+`` stays what it is.
 
     Raises:
-        InvalidURI: A ``%`` is not followed by two hex digits.
+        InvalidURI: A percent sign is followed by anything but two hex digits, or the bytes are
+            not UTF-8.
     """
-    if "%" not in text:
-        return text
-    if _BAD_ESCAPE.search(text):
-        raise InvalidURI
-    plain = unquote_to_bytes(text.encode("utf-8", "surrogateescape"))
-    return plain.decode("utf-8", "surrogateescape")
+    if "%" not in raw and raw.isascii():
+        return raw
+    if _BAD_ESCAPE.search(raw):
+        raise InvalidURI(URI=printable(raw))
+    try:
+        return unquote_to_bytes(raw.encode("utf-8", "surrogateescape")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidURI(URI=printable(raw)) from None
+
+
+def printable(raw: str) -> str:
+    """Return the beginning of a target as an error document can show it."""
+    return raw[:256].encode("ascii", "backslashreplace").decode("ascii")
 
 
 def canonical_path(raw_path: str) -> str:
     """Return the canonical URI of a path as on the wire: decoded once, encoded once.
 
     S3 does not normalise: ``//``, ``.`` and ``..`` are parts of keys. A client that left
-    characters unencoded, or encoded too many, has signed what S3 would have written.
+    characters unencoded, or encoded too many, has signed what S3 would have written. Bytes that
+    are no text stay what they are: they can be signed, although no request with them is read.
     """
     if not raw_path:
         return "/"
     if _CANONICAL_PATH.fullmatch(raw_path):
         return raw_path
-    return encode_path(decode(raw_path))
+    plain = unquote_to_bytes(raw_path.encode("utf-8", "surrogateescape"))
+    return encode_path(plain.decode("utf-8", "surrogateescape"))
 
 
 def parse_query(raw_query: str) -> dict[str, str]:
-    """Decode a query; ``+`` is a space, and a name without ``=`` has the value ``""``.
+    """Return the decoded query; ``+`` is a space, a name without ``=`` has the value ``""``.
 
     Raises:
-        InvalidArgument: A name is repeated, so that two readers might see two values; or there
-            are more names than any operation has.
-        InvalidURI: A ``%`` is not followed by two hex digits.
+        InvalidArgument: A name comes twice: whichever the handler took, the signature's reader
+            may have meant the other. Or there are more names than a request can need.
+        InvalidURI: The text does not decode to UTF-8.
     """
-    query: dict[str, str] = {}
-    if not raw_query:
-        return query
-    if raw_query.count("&") > QUERY_NAMES_MAX:
+    if raw_query.count("&") >= QUERY_NAMES_MAX:
         raise InvalidArgument("The request has too many query parameters.")
-    for field in raw_query.replace("+", " ").split("&"):
-        if not field:
+    query: dict[str, str] = {}
+    for pair in raw_query.split("&"):
+        if not pair:
             continue
-        name, _, value = field.partition("=")
-        name = decode(name)
+        raw_name, _, raw_value = pair.partition("=")
+        name = decode(raw_name.replace("+", " "))
         if name in query:
             raise InvalidArgument(
-                "A query parameter is given more than once.", ArgumentName=name, ArgumentValue=value
+                "A query parameter is given more than once.", ArgumentName=name[:64]
             )
-        query[name] = decode(value)
+        query[name] = decode(raw_value.replace("+", " ")) if raw_value else ""
     return query
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, TypedDict
 
 from aiohttp import ClientConnectionError, http_exceptions, web
 from aiohttp.http import HttpRequestParser, StreamWriter
@@ -18,7 +18,7 @@ from storage_server.s3_api.access_log import AccessLog, Line, Render, as_json
 from storage_server.s3_api.connection_source import ConnectionSource
 from storage_server.s3_api.draining import DrainingServer
 from storage_server.s3_api.fast_lane import Answering, Departures, LaneHandler, WholeBody
-from storage_server.s3_api.handlers import QUERY_TABLE, TABLE
+from storage_server.s3_api.handlers.table import QUERY_TABLE, TABLE
 from storage_server.s3_api.options import S3Options
 from storage_server.s3_api.pipeline import Incoming, Pipeline, Trace
 from storage_server.s3_api.plain_head import PlainHead
@@ -34,6 +34,7 @@ from storage_server.s3_api.send import (
     write_at_once,
     write_reply,
 )
+from storage_server.services.engine_errors import translated
 from storage_server.services.offload import Offload
 from storage_server.services.services import Services
 
@@ -43,6 +44,22 @@ _QUIET = logging.Logger("unused", logging.CRITICAL)  # noqa: LOG001 - no handler
 _READ_BUFFER_BYTES = (
     64 * limits.KIB
 )  # larger ones made receiving slower: they are mapped anew each time
+
+
+class _HeadLimits(TypedDict):
+    max_line_size: int
+    max_field_size: int
+    max_headers: int
+    auto_decompress: bool
+
+
+_HEAD_LIMITS: Final = _HeadLimits(
+    max_line_size=limits.HEAD_BYTES_MAX,
+    max_field_size=limits.HEAD_BYTES_MAX,
+    max_headers=limits.HEADERS_COUNT_MAX,
+    auto_decompress=False,
+)
+"""What every parser of a connection takes, the first one and those behind a long body."""
 
 
 def build_server(
@@ -207,15 +224,20 @@ class Exchange:
                 return len(shown), True
             if asyncio.current_task() is None:
                 await asyncio.sleep(0)  # go on in a task: waiting for the client has an end
-            sent_bytes = await write_reply(
-                transport,
-                StreamWriter(connection, connection.loop),
-                head,
-                body,
-                with_body=not is_head,
-                stall_s=self.options.idle_timeout_s,
-                pacer=trace.pacer,
-            )
+            asked = trace.head
+            with translated(
+                BucketName="" if asked is None else asked.bucket,
+                Key="" if asked is None else asked.key,
+            ):
+                sent_bytes = await write_reply(
+                    transport,
+                    StreamWriter(connection, connection.loop),
+                    head,
+                    body,
+                    with_body=not is_head,
+                    stall_s=self.options.stall_timeout_s,
+                    pacer=trace.pacer,
+                )
         except (ConnectionError, ClientConnectionError, TimeoutError):
             connection.abort()
             return 0, False
@@ -238,7 +260,7 @@ class Exchange:
         """
         if asyncio.current_task() is None:
             await asyncio.sleep(0)
-        async with asyncio.timeout(self.options.idle_timeout_s):
+        async with asyncio.timeout(self.options.stall_timeout_s):
             await StreamWriter(connection, connection.loop).drain()
 
     def _write_line(
@@ -288,14 +310,11 @@ class S3Protocol(LaneHandler):
             server.departures,
             has_lane=options.has_fast_lane,
             loop=self.loop,
-            keepalive_timeout=options.keepalive_timeout_s,
+            keepalive_timeout=options.idle_timeout_s,
             access_log=_QUIET,
-            max_line_size=limits.HEAD_BYTES_MAX,
-            max_field_size=limits.HEAD_BYTES_MAX,
-            max_headers=limits.HEADERS_COUNT_MAX,
             lingering_time=0,
             read_bufsize=_READ_BUFFER_BYTES,
-            auto_decompress=False,
+            **_HEAD_LIMITS,
         )
         self.server = server
         self._exchange = exchange
@@ -332,12 +351,9 @@ class S3Protocol(LaneHandler):
             self,
             self.loop,
             _READ_BUFFER_BYTES,
-            max_line_size=limits.HEAD_BYTES_MAX,
-            max_field_size=limits.HEAD_BYTES_MAX,
-            max_headers=limits.HEADERS_COUNT_MAX,
             payload_exception=web.RequestPayloadError,
-            auto_decompress=False,
             max_msg_queue_size=MAX_MSG_QUEUE_SIZE,
+            **_HEAD_LIMITS,
         )
         self.open_lane()
 

@@ -7,6 +7,7 @@ Whoever stalls holds neither a thread nor a buffer, only what the connection its
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import Protocol
@@ -23,17 +24,16 @@ from storage_server.s3.payload import (
 )
 from storage_server.s3.sigv4 import ChunkSigner
 from storage_server.s3_api.connection_source import ConnectionSource
-from storage_server.s3_api.receiver import BATCH_BYTES, BodyBuffers
+from storage_server.s3_api.receiver import BATCH_BYTES, FILL_WAIT_S, BodyBuffers
 from storage_server.services.body import Batch
 from storage_server.services.offload import Offload
 from storage_server.services.traffic import Pacer
 
+_TRUSTED_S = 0.02  # who was let in so shortly before need not be looked at again
 _PIECE_BYTES_MAX = limits.MIB
 _CACHED_BYTES = 256 * limits.KIB  # and as much again for what they are encrypted to
 # Below this, hashing on the loop costs less than the hop to a thread and back.
 _LANE_BYTES_MIN = 64 * limits.KIB
-# How long a part of a batch waits for more before it is passed on as it is.
-_FILL_WAIT_S = 0.1
 _NOTHING = PayloadVerifier(PayloadPlan(Framing.PLAIN, 0, 0, "", None, None)).finish()
 
 
@@ -100,12 +100,14 @@ class RequestBody:
         "_buffers",
         "_facts",
         "_hashing",
-        "_idle_s",
         "_offload",
         "_pacer",
         "_plan",
         "_signer",
         "_source",
+        "_stall_s",
+        "_still",
+        "_until_s",
         "_verifier",
         "_wanted",
     )
@@ -119,17 +121,23 @@ class RequestBody:
         before_read: Callable[[], None],
         buffers: BodyBuffers,
         offload: Offload,
-        idle_s: float,
+        stall_s: float,
         pacer: Pacer | None = None,
+        still: Callable[[], None] | None = None,
     ) -> None:
-        """Prepare; ``before_read`` is called once, when the first byte is asked for."""
+        """Prepare; ``before_read`` is called once, when the first byte is asked for.
+
+        ``still`` refuses a body that took long when its sender may not act any more.
+        """
+        self._still = still
+        self._until_s = 0.0
         self._source = source
         self._plan = plan
         self._signer = signer
         self._before_read: Callable[[], None] | None = before_read
         self._buffers = buffers
         self._offload = offload
-        self._idle_s = idle_s
+        self._stall_s = stall_s
         self._pacer = pacer
         self._verifier: PayloadVerifier | None = None
         self._wanted: tuple[str, Accumulator] | None = None
@@ -190,6 +198,7 @@ class RequestBody:
 
     def verify(self, whole: bytes) -> None:
         """Verify what ``read_unverified`` returned; see ``Body.verify``."""
+        self._require_sender()
         if self._plan.framing is Framing.PLAIN:
             self._facts = check_whole(self._plan, whole)
         if self._wanted is not None:
@@ -206,6 +215,7 @@ class RequestBody:
         """Verify everything that was promised about the body; see ``Body.finish``."""
         assert self._verifier is not None, "the body was not read"
         await self._hashing_done()
+        self._require_sender()
         self._facts = self._verifier.finish()
 
     async def close(self) -> None:
@@ -223,7 +233,13 @@ class RequestBody:
         """
         return await self._read()
 
-    def inner(self, source: Source, plan: PayloadPlan, pacer: Pacer | None = None) -> "RequestBody":
+    def inner(
+        self,
+        source: Source,
+        plan: PayloadPlan,
+        pacer: Pacer | None = None,
+        still: Callable[[], None] | None = None,
+    ) -> "RequestBody":
         """Return a body that comes out of this one: the file in a form."""
         return RequestBody(
             source,
@@ -232,9 +248,19 @@ class RequestBody:
             before_read=lambda: None,
             buffers=self._buffers,
             offload=self._offload,
-            idle_s=self._idle_s,
+            stall_s=self._stall_s,
             pacer=pacer,
+            still=still,
         )
+
+    def _require_sender(self) -> None:
+        """Return when the sender may still act; one whose body came at once was asked just now.
+
+        Raises:
+            S3Error: It was taken away while the body was on its way.
+        """
+        if self._still is not None and time.monotonic() > self._until_s:
+            self._still()
 
     # --- Short bodies ------------------------------------------------------------------------
 
@@ -260,6 +286,7 @@ class RequestBody:
         """Say once that the body is wanted, before the first byte is asked for."""
         if self._before_read is not None:
             before_read, self._before_read = self._before_read, None
+            self._until_s = time.monotonic() + _TRUSTED_S
             before_read()
 
     async def _read_framed(self, limit: int) -> bytes:
@@ -285,7 +312,7 @@ class RequestBody:
             RequestTimeout: The client sent nothing for too long.
         """
         self._begin()
-        piece = await self._source.read(_PIECE_BYTES_MAX, self._idle_s)
+        piece = await self._source.read(_PIECE_BYTES_MAX, self._stall_s)
         if piece is None:
             raise errors.RequestTimeout
         if self._pacer is not None:
@@ -351,7 +378,7 @@ class RequestBody:
         Raises:
             RequestTimeout: The client sent nothing for too long.
         """
-        views = await source.receive(self._idle_s)
+        views = await source.receive(self._stall_s)
         if views is None:
             raise errors.RequestTimeout
         return views
@@ -386,7 +413,7 @@ class RequestBody:
             filled += len(part)
             if filled == len(buffer) and len(part) < len(piece):
                 return filled, piece[len(part) :]
-            more = await self._source.read(_PIECE_BYTES_MAX, _FILL_WAIT_S)
+            more = await self._source.read(_PIECE_BYTES_MAX, FILL_WAIT_S)
             if not more or filled == len(buffer):
                 return filled, more or b""
             piece = more

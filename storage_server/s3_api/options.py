@@ -18,8 +18,9 @@ class S3Options:
     peers whose X-Forwarded-For and X-Forwarded-Proto are believed; with ``proxy_protocol`` they
     begin each connection with a PROXY header. ``console_origin``: whose pages may use presigned
     URLs. ``failed_lookups_per_minute``: misses of bucket names that one tenant may cause from one
-    address (0: any number). ``idle_timeout_s``: how long a client may neither send nor take a byte.
-    ``has_fast_lane``: plain requests are answered ahead of the server library's parser.
+    address (0: any number). ``stall_timeout_s``: how long a client may neither send nor take a
+    byte; ``idle_timeout_s``: how long a connection is kept between requests. ``has_fast_lane``:
+    plain requests are answered ahead of the server library's parser.
     """
 
     region: str = "us-east-1"
@@ -31,8 +32,8 @@ class S3Options:
     failed_lookups_per_minute: int = 600
     strict_region: bool = False
     sigv2_enabled: bool = True
-    idle_timeout_s: float = 60.0
-    keepalive_timeout_s: float = 75.0
+    stall_timeout_s: float = 60.0
+    idle_timeout_s: float = 75.0
     body_buffers_bytes: int = 64 * limits.MIB
     has_fast_lane: bool = True
     host_id: str = field(default_factory=lambda: base64.b64encode(os.urandom(32)).decode("ascii"))

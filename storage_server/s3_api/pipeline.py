@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -30,14 +31,8 @@ from storage_server.services.payment import CHARGED, is_charged, require_payer
 from storage_server.services.services import Services
 from storage_server.services.traffic import Pacer
 
-_log = logging.getLogger("storage_server.s3_api")
+_log = logging.getLogger("holdfast.s3_api")
 
-# These prove their sender in a form, or have none by design (a browser's preflight).
-_OWN_AUTHENTICATION = frozenset({"PostObject", "OptionsBucket", "OptionsObject"})
-# What is missing there may be in another bucket, whose readers the service asks about.
-_ELSEWHERE = frozenset({"CopyObject", "UploadPartCopy", "PostObject"})
-# The length of these bodies must be said; other operations take a missing length for nothing.
-_NEEDS_LENGTH = frozenset({"PutObject", "UploadPart", "PostObject"})
 _METHODS_WITH_BODY = frozenset({"PUT", "POST"})
 _XML = ("Content-Type", "application/xml")
 _TEXT = ("Content-Type", "text/plain")
@@ -176,7 +171,7 @@ class Pipeline:
         handler = self._table.get(operation.name)
         if handler is None:
             raise errors.NotImplementedByServer(Operation=operation.name)
-        if operation.name in _OWN_AUTHENTICATION:
+        if operation.proves_itself:
             console = self._console if head.method == "OPTIONS" else None
             if console is not None and console.is_asking(head):
                 return Reply(200, console.preflight_headers(head))
@@ -195,7 +190,9 @@ class Pipeline:
         body: RequestBody | None = None
         if head.method in _METHODS_WITH_BODY:
             plan = _plan(operation, sender)
-            body = self._body(incoming, plan, sender.signer, trace.pacer)
+            owner = None if bucket is None else bucket.tenant_id
+            still = partial(self._services.credentials.require_alive, sender.actor, owner)
+            body = self._body(incoming, plan, sender.signer, trace.pacer, still)
         call = Call(
             sender.head,
             operation,
@@ -208,7 +205,7 @@ class Pipeline:
         try:
             return await handler(call)
         except (errors.NoSuchKey, errors.NoSuchVersion) as error:
-            if bucket is None or operation.name in _ELSEWHERE:
+            if bucket is None or operation.names_two_buckets:
                 raise
             missing = await self._services.authorizer.as_missing(sender.actor, bucket, error)
             raise missing from error
@@ -268,6 +265,7 @@ class Pipeline:
         plan: PayloadPlan,
         signer: ChunkSigner | None,
         pacer: Pacer | None,
+        still: Callable[[], None] | None = None,
     ) -> RequestBody:
         return RequestBody(
             incoming.source,
@@ -276,8 +274,9 @@ class Pipeline:
             before_read=incoming.before_read,
             buffers=self._buffers,
             offload=self._offload,
-            idle_s=self._options.idle_timeout_s,
+            stall_s=self._options.stall_timeout_s,
             pacer=pacer,
+            still=still,
         )
 
     def _health(self, head: RequestHead) -> Reply:
@@ -313,5 +312,5 @@ def _plan(operation: Operation, sender: Authenticated) -> PayloadPlan:
     is_chunked = "transfer-encoding" in headers
     if is_chunked and "content-length" in headers:
         raise errors.InvalidRequest("Content-Length and Transfer-Encoding exclude each other.")
-    default = None if is_chunked or operation.name in _NEEDS_LENGTH else 0
+    default = None if is_chunked or operation.needs_length else 0
     return plan_payload(headers, sender.payload, default_length=default)

@@ -17,8 +17,8 @@ BATCH_BYTES: Final = 1 * limits.MIB
 """What is worth the hops to two threads."""
 _AHEAD_BYTES: Final = 4 * limits.MIB  # what may wait while the batch before it is worked on
 _SPARE_BYTES: Final = 64 * limits.KIB  # for whoever finds no buffer left
-# How long bytes that are no batch yet wait for more before they are passed on as they are.
-_FILL_WAIT_S: Final = 0.1
+FILL_WAIT_S: Final = 0.1
+"""How long bytes that are no batch yet wait for more before they are passed on as they are."""
 
 
 class BodyBuffers:
@@ -117,7 +117,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         if not self._held_bytes and not await self._has(1, wait_s):
             return None
         if self._held_bytes < BATCH_BYTES:
-            await self._has(BATCH_BYTES, _FILL_WAIT_S)
+            await self._has(BATCH_BYTES, FILL_WAIT_S)
         if self._is_lost:
             raise ConnectionResetError("the client left before its body's end")
         return self._take()

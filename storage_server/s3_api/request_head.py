@@ -2,18 +2,16 @@
 
 import functools
 import ipaddress
-import re
 from collections.abc import Sequence
-from urllib.parse import unquote_to_bytes
 
 from storage_server.core import limits
 from storage_server.s3 import errors
 from storage_server.s3.request import RequestHead
+from storage_server.s3.uri import decode, parse_query, printable
 from storage_server.s3_api.options import Network, S3Options
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NAMES_MAX = 4096  # header spellings remembered; real clients use some hundred
 
 
@@ -42,7 +40,7 @@ class HeadReader:
 
         Raises:
             InvalidURI: The target is no path, or does not decode to UTF-8.
-            InvalidArgument: A query name comes twice, or text is not UTF-8.
+            InvalidArgument: A query name comes twice, there are too many, or a header is not UTF-8.
             KeyTooLongError: The key has more than 1,024 bytes.
         """
         headers = raw_headers if isinstance(raw_headers, dict) else self._headers(raw_headers)
@@ -142,58 +140,15 @@ class HeadReader:
         return peer, is_secure
 
 
-def decode(raw: str) -> str:
-    """Return a path percent-decoded once; ``+`` stays what it is.
-
-    Raises:
-        InvalidURI: A percent sign is followed by anything but two hex digits, or the bytes are
-            not UTF-8.
-    """
-    if "%" not in raw and raw.isascii():
-        return raw
-    if _BAD_PERCENT.search(raw):
-        raise errors.InvalidURI(URI=_printable(raw))
-    try:
-        return unquote_to_bytes(raw.encode("utf-8", "surrogateescape")).decode("utf-8")
-    except UnicodeDecodeError:
-        raise errors.InvalidURI(URI=_printable(raw)) from None
-
-
-def parse_query(raw_query: str) -> dict[str, str]:
-    """Return the decoded query; a name without ``=`` has the value ``""``.
-
-    Raises:
-        InvalidArgument: A name comes twice: whichever the handler took, the signature's reader
-            may have meant the other.
-        InvalidURI: The text does not decode to UTF-8.
-    """
-    query: dict[str, str] = {}
-    for pair in raw_query.split("&"):
-        if not pair:
-            continue
-        raw_name, _, raw_value = pair.partition("=")
-        name = decode(raw_name.replace("+", " "))
-        if name in query:
-            raise errors.InvalidArgument(
-                "A query parameter is given more than once.", ArgumentName=name[:64]
-            )
-        query[name] = decode(raw_value.replace("+", " ")) if raw_value else ""
-    return query
-
-
 def _from_absolute(target: str, host: str) -> tuple[str, str]:
     """Return path and host of an absolute target, which servers must take (RFC 9112, 3.2.2)."""
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in {"http", "https"}:
-        raise errors.InvalidURI(URI=_printable(target))
+        raise errors.InvalidURI(URI=printable(target))
     authority, slash, path = rest.partition("/")
     if "?" in authority or "@" in authority:
-        raise errors.InvalidURI(URI=_printable(target))
+        raise errors.InvalidURI(URI=printable(target))
     return slash + path or "/", authority or host
-
-
-def _printable(text: str) -> str:
-    return text[:256].encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _is_address(text: str) -> bool:

@@ -15,13 +15,12 @@ from aiohttp.web import BaseRequest
 
 from storage_server.core.ids import RequestId
 from storage_server.s3.reply import Reply, ReplyBody
+from storage_server.s3.timestamps import http_date
 from storage_server.services.traffic import Pacer
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
 }
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 JOINED_BYTES_MAX = 16384  # copying more costs more than handing over two pieces
 AT_ONCE_BYTES_MAX = 65536
 """Bodies up to here are left to the transport; longer ones wait until the client has taken them."""
@@ -54,7 +53,7 @@ class Heads:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._common = f"Date: {_http_date(second)}\r\n{self._constant}"
+            self._common = f"Date: {http_date(second * 1_000_000)}\r\n{self._constant}"
         lines = [f"{name}: {value}\r\n" for name, value in reply.headers]
         text = "".join(lines)
         if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\x00" in text:
@@ -183,10 +182,3 @@ async def _write_stream(
         if not transport.is_closing():  # else it is nobody's any more, and refuses
             transport.set_write_buffer_limits(high=high, low=low)
     return sent_bytes
-
-
-def _http_date(second: int) -> str:
-    year, month, day, hour, minute, sec, weekday, _, _ = time.gmtime(second)
-    return (
-        f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{sec:02} GMT"
-    )

@@ -306,6 +306,21 @@ def test_policies_are_tried_before_they_hurt(iam: Any) -> None:
     assert names["ContextKeyNames"] == ["aws:username", "s3:prefix"]
 
 
+def test_what_a_simulation_would_pass_over_is_refused(iam: Any) -> None:
+    """An answer about something else than was asked is worse than none."""
+    user, other = fresh("ana"), fresh("bob")
+    arn = iam.create_user(UserName=user)["User"]["Arn"]
+    asked = {"PolicySourceArn": arn, "ActionNames": ["s3:GetObject"]}
+    assert iam.simulate_principal_policy(**asked, CallerArn=arn)["EvaluationResults"]
+    for more in (
+        {"CallerArn": arn.replace(user, other)},
+        {"ResourceHandlingOption": "EC2-VPC-EBS"},
+        {"ResourcePolicy": READ},
+    ):
+        refused = refusal(iam.simulate_principal_policy, **asked, **more)
+        assert refused == ("ValidationError", 400)
+
+
 def test_two_tenants_see_nothing_of_each_other(
     iam: Any, iam_other: Any, acme: Tenancy, umbrella: Tenancy
 ) -> None:

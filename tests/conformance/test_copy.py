@@ -170,6 +170,25 @@ def test_a_copy_keeps_or_changes_the_checksum(s3: S3, bucket: str) -> None:
     assert done["CopyObjectResult"]["ChecksumSHA256"] == want
 
 
+def test_a_copy_without_parts_says_nothing_of_parts(s3: S3, bucket: str) -> None:
+    """A short multipart object's copy has an ETag and a checksum of its bytes, as on AWS."""
+    body = b"123456789"
+    named = {"Bucket": bucket, "Key": "s"}
+    upload = s3.create_multipart_upload(**named, ChecksumAlgorithm="SHA256")["UploadId"]
+    part = s3.upload_part(
+        **named, UploadId=upload, PartNumber=1, Body=body, ChecksumAlgorithm="SHA256"
+    )
+    entry = {"PartNumber": 1} | {name: part[name] for name in ("ETag", "ChecksumSHA256")}
+    s3.complete_multipart_upload(**named, UploadId=upload, MultipartUpload={"Parts": [entry]})
+    result = s3.copy_object(Bucket=bucket, Key="d", CopySource=f"{bucket}/s")["CopyObjectResult"]
+    copied = s3.head_object(Bucket=bucket, Key="d", PartNumber=1, ChecksumMode="ENABLED")
+    assert copied["ETag"] == result["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+    want = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    assert copied["ChecksumSHA256"] == result["ChecksumSHA256"] == want
+    assert copied["ChecksumType"] == result["ChecksumType"] == "FULL_OBJECT"
+    assert "PartsCount" not in copied
+
+
 def rename(wire: S3Wire, bucket: str, source: str, key: str, *extra: tuple[str, str]) -> Any:
     """Send RenameObject."""
     headers = [("x-amz-rename-source", f"/{bucket}/{source}"), *extra]

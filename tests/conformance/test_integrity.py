@@ -9,7 +9,7 @@ import pytest
 from tests.digests import ALGORITHMS, KNOWN, checksum, composite, header_of
 from tests.servers import S3, refusal
 from tests.signing import STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER, UNSIGNED
-from tests.wire import S3Wire
+from tests.wire import FramesChange, S3Wire
 
 BODY = b"123456789"
 FIVE = b"five" * (5 * 1024 * 1024 // 4)
@@ -65,6 +65,26 @@ def test_a_trailing_checksum_of_any_size(wire: S3Wire, bucket: str, mode: str, s
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("size", [5, 100_000, 3 << 20])
+def test_a_second_empty_line_behind_a_trailer_is_passed_over(
+    wire: S3Wire, bucket: str, size: int
+) -> None:
+    """MinIO's Go client sends one, whichever way its body is read; two are refused."""
+    body = b"x" * size
+    trailer = [("x-amz-checksum-crc32", checksum("CRC32", body))]
+    for lines, status in ((b"\r\n\r\n\r\n", 200), (b"\r\n\r\n\r\n\r\n", 400)):
+        answer = wire.put_chunked(
+            f"/{bucket}/{status}",
+            [body],
+            mode=STREAMING_UNSIGNED_TRAILER,
+            trailer=trailer,
+            frames_changed=FramesChange(-1, b"\r\n\r\n", lines),
+        )
+        assert answer.status == status
+    assert wire.call("GET", f"/{bucket}/200").body == body
+    assert wire.call("HEAD", f"/{bucket}/400").status == 404
+
+
 @pytest.mark.parametrize("mode", [STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER])
 def test_a_wrong_trailer_stores_nothing(
     wire: S3Wire, bucket: str, mode: str, algorithm: str

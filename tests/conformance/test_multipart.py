@@ -1,6 +1,7 @@
 """Multipart uploads: create, parts, copies of parts, listing, completion, abortion."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -77,6 +78,18 @@ def test_a_part_may_be_read_by_number(s3: S3, bucket: str) -> None:
     assert refusal(s3.get_object, Bucket=bucket, Key="k", PartNumber=3)[1] == 416
     spanning = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes={len(FIVE) - 2}-{len(FIVE)}")
     assert spanning["Body"].read() == FIVE[-2:] + b"t"
+
+
+def test_an_upload_of_one_empty_part_has_a_part(s3: S3, bucket: str) -> None:
+    """An empty object that was uploaded in parts has one, of no bytes."""
+    named = {"Bucket": bucket, "Key": "k"}
+    upload = s3.create_multipart_upload(**named)["UploadId"]
+    etag = s3.upload_part(**named, UploadId=upload, PartNumber=3, Body=b"")["ETag"]
+    parts = {"Parts": [{"PartNumber": 3, "ETag": etag}]}
+    s3.complete_multipart_upload(**named, UploadId=upload, MultipartUpload=parts)
+    read = s3.get_object(**named, PartNumber=3)
+    assert (read["Body"].read(), read["PartsCount"]) == (b"", 1)
+    assert refusal(s3.get_object, **named, PartNumber=1) == ("InvalidPartNumber", 416)
 
 
 def test_part_one_of_a_plain_object_is_all_of_it(s3: S3, bucket: str) -> None:
@@ -161,6 +174,18 @@ def test_a_repeated_completion_is_answered_again(s3: S3, bucket: str) -> None:
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"later"
     other = {"PartNumber": 2, "ETag": one["ETag"]}
     assert refusal(complete, s3=s3, named=named, parts=[other]) == ("NoSuchUpload", 404)
+
+
+def test_an_abort_obeys_its_condition(s3: S3, bucket: str) -> None:
+    """An upload that began at another time stays."""
+    named = begin(s3, bucket)
+    (listed,) = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    began = listed["Initiated"]
+    wrong = named | {"IfMatchInitiatedTime": began - timedelta(seconds=1)}
+    assert refusal(s3.abort_multipart_upload, **wrong) == ("PreconditionFailed", 412)
+    assert s3.list_parts(**named)["UploadId"] == named["UploadId"]
+    s3.abort_multipart_upload(**named, IfMatchInitiatedTime=began)
+    assert refusal(s3.list_parts, **named) == ("NoSuchUpload", 404)
 
 
 def test_an_aborted_upload_is_gone(s3: S3, bucket: str) -> None:

@@ -1,6 +1,7 @@
 """PutObject, GetObject, HeadObject: bodies, headers, metadata, keys, ranges."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from typing import Any
@@ -204,11 +205,14 @@ def test_a_range_selects_its_bytes(
 
 @pytest.mark.parametrize("header", [f"bytes={len(BODY)}-", "bytes=99999-100000", "bytes=-0"])
 def test_a_range_behind_the_end_is_not_satisfiable(wire: S3Wire, bucket: str, header: str) -> None:
-    """416 with the code InvalidRange."""
+    """416 with the code InvalidRange, and the size also where there is no document."""
     target = f"/{bucket}/k"
     wire.call("PUT", target, body=BODY)
     got = wire.call("GET", target, [("Range", header)])
     assert (got.status, got.code) == (416, "InvalidRange")
+    for method in ("GET", "HEAD"):
+        got = wire.call(method, target, [("Range", header)])
+        assert (got.status, got.header("Content-Range")) == (416, f"bytes */{len(BODY)}")
 
 
 @pytest.mark.parametrize(
@@ -284,13 +288,29 @@ def test_an_overwrite_replaces_all(s3: S3, bucket: str) -> None:
     assert (got["Body"].read(), got["Metadata"], got.get("CacheControl")) == (b"new", {}, None)
 
 
-def test_times_agree(s3: S3, bucket: str) -> None:
-    """Last-Modified is the same, to the second, in HEAD and listing, and is now."""
+def test_times_agree(s3: S3, wire: S3Wire, bucket: str) -> None:
+    """HEAD and every document show the same whole second, which is now."""
     s3.put_object(Bucket=bucket, Key="k")
     head = s3.head_object(Bucket=bucket, Key="k")["LastModified"]
-    (row,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
-    assert row["LastModified"].replace(microsecond=0) == head
     assert abs((datetime.now(UTC) - head).total_seconds()) < 60
+    (row,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    (version,) = s3.list_object_versions(Bucket=bucket)["Versions"]
+    assert row["LastModified"] == version["LastModified"] == head
+    copied = s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k")["CopyObjectResult"]
+    assert copied["LastModified"] == s3.head_object(Bucket=bucket, Key="c")["LastModified"]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="u")["UploadId"]
+    s3.upload_part(Bucket=bucket, Key="u", UploadId=upload, PartNumber=1, Body=b"x")
+    part = f"/{bucket}/u?partNumber=2&uploadId={upload}"
+    documents = [
+        wire.call("PUT", part, [("x-amz-copy-source", f"{bucket}/k")]),
+        wire.call("GET", f"/{bucket}/u?uploadId={upload}"),
+        wire.call("GET", f"/{bucket}?uploads"),
+        wire.call("GET", "/"),
+    ]
+    for document in documents:
+        times = re.findall(rb"<(?:LastModified|Initiated|CreationDate)>(.*?)<", document.body)
+        assert times
+        assert all(time.endswith(b".000Z") for time in times)
 
 
 def test_a_key_is_the_decoded_path(wire: S3Wire, bucket: str) -> None:

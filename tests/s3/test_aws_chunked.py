@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import time
 
 import pytest
@@ -162,6 +163,37 @@ def test_an_unannounced_or_malformed_trailer_is_refused(trailer: str) -> None:
     decoder = ChunkedDecoder(decoded_length=1, trailer_names=TRAILER)
     with pytest.raises(MalformedTrailerError):
         decode(decoder, b"1\r\nx\r\n0\r\n" + trailer.encode())
+
+
+MINIO_GO = b"5\r\nhello\r\n0\r\n" + CRC.encode() + b":sOO8/Q==\n\r\n\r\n"
+"""What minio-go sends: a bare line feed behind the trailer, then two empty lines."""
+
+
+@given(st.lists(st.integers(0, len(MINIO_GO)), max_size=6))
+def test_a_second_empty_line_behind_an_unsigned_trailer_is_passed_over(cuts: list[int]) -> None:
+    """MinIO's Go client sends one, however its body is cut on the way."""
+    at = [0, *sorted(cuts), len(MINIO_GO)]
+    decoder = ChunkedDecoder(decoded_length=5, trailer_names=TRAILER)
+    pieces = [MINIO_GO[first:last] for first, last in itertools.pairwise(at)]
+    assert decode(decoder, *pieces) == b"hello"
+    assert decoder.trailers == {CRC: "sOO8/Q=="}
+
+
+@pytest.mark.parametrize("step", [1, 1 << 24])
+@pytest.mark.parametrize("rest", [b"\r\n", b"x", b"\n", b"0\r\n\r\n", b"PUT / HTTP/1.1\r\n"])
+def test_s9_nothing_else_follows_an_unsigned_trailer(rest: bytes, step: int) -> None:
+    """S9: one more empty line says nothing; anything else might mean something to somebody."""
+    for body in (MINIO_GO + rest, MINIO_GO.removesuffix(b"\r\n") + b"\r" + rest[1:] + b"x"):
+        decoder = ChunkedDecoder(decoded_length=5, trailer_names=TRAILER)
+        with pytest.raises(InvalidRequest):
+            decode(decoder, *[body[at : at + step] for at in range(0, len(body), step)])
+
+
+def test_half_an_empty_line_behind_an_unsigned_trailer_is_incomplete() -> None:
+    """The line was begun, so more was to come."""
+    decoder = ChunkedDecoder(decoded_length=5, trailer_names=TRAILER)
+    with pytest.raises(IncompleteBody):
+        decode(decoder, MINIO_GO.removesuffix(b"\n"))
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,15 @@ def test_a_contradictory_or_malformed_checksum_is_refused(headers: dict[str, str
     """S7: one algorithm, one value, of the right length, or nothing is stored."""
     with pytest.raises(InvalidRequest):
         checksums.parse_declared(headers)
+
+
+@pytest.mark.parametrize("name", checksums.ALGORITHMS)
+def test_only_the_promise_of_an_empty_body_is_dropped(name: str) -> None:
+    """A promise that was computed of something stays, and so does what else a query carries."""
+    algorithm = checksums.ALGORITHMS[name]
+    kept = {"x-amz-acl": "private", "x-amz-checksum-mode": "ENABLED"}
+    for body, is_dropped in ((b"", True), (b"x", False)):
+        text = base64.b64encode(checksums.compute(algorithm, body)).decode()
+        promise = {algorithm.header: text, "x-amz-sdk-checksum-algorithm": name}
+        expected = kept if is_dropped else kept | promise
+        assert checksums.without_empty_promise(kept | promise) == expected

@@ -6,7 +6,7 @@ import botocore.loaders
 import pytest
 
 from storage_server.s3.operations import BY_NAME, OPERATIONS, SUBRESOURCES, Scope
-from storage_server.s3_api.handlers import TABLE
+from storage_server.s3_api.handlers.table import TABLE
 
 MODEL: dict[str, Any] = botocore.loaders.Loader().load_service_model("s3", "service-2")
 
@@ -110,6 +110,13 @@ def test_rows_of_accounts_are_those_of_s3_control(name: str) -> None:
 def test_which_rows_answer_501() -> None:
     """The gap is a document: a row leaves this list when it gets its handler."""
     assert sorted(set(BY_NAME) - set(TABLE)) == NOT_HERE
+
+
+def test_only_forms_and_preflights_pass_the_signature_by() -> None:
+    """Whoever adds a row here proves its sender somewhere else."""
+    own = {row.name for row in OPERATIONS if row.proves_itself}
+    assert own == {"PostObject", "OptionsBucket", "OptionsObject"}
+    assert all(BY_NAME[name].is_anonymous for name in own)
 
 
 @pytest.mark.parametrize("row", OPERATIONS, ids=lambda row: row.name)

@@ -261,21 +261,6 @@ def test_sha256_is_computed_only_when_it_was_signed() -> None:
     assert PayloadVerifier(plan)._sha256 is None
 
 
-@pytest.mark.parametrize(
-    ("value", "plain"),
-    [
-        ("aws-chunked", ""),
-        ("gzip, aws-chunked", "gzip"),
-        ("aws-chunked,gzip", "gzip"),
-        ("gzip,br", "gzip,br"),
-        ("", ""),
-    ],
-)
-def test_the_framing_is_no_stored_encoding(value: str, plain: str) -> None:
-    """A GET answers with the object's own encodings."""
-    assert payload.plain_content_encoding(value) == plain
-
-
 @given(st.binary(max_size=400), st.integers(1, 100))
 @settings(max_examples=50)
 def test_pieces_and_whole_have_the_same_facts(body: bytes, step: int) -> None:

@@ -16,7 +16,6 @@ from storage_server.s3.preconditions import (
     parse_delete,
     parse_etag,
     parse_read,
-    parse_rename_source,
     parse_write,
     range_applies,
     require_source,
@@ -88,17 +87,22 @@ def test_reads_follow_the_order_of_the_rfc(headers: dict[str, str], verdict: int
 )
 def test_a_source_that_would_be_304_is_412(name: str, value: str, *, holds: bool) -> None:
     """A copy has no cache to be told that it is still good."""
-    for prefix, parse in (
-        ("x-amz-copy-source-", parse_copy_source),
-        ("x-amz-rename-source-", parse_rename_source),
-    ):
-        conditions = parse({f"{prefix}{name}": value, name: "ignored"})
-        if holds:
-            require_source(conditions, ETAG, AT_US)
-            continue
-        with pytest.raises(PreconditionFailed) as refused:
-            require_source(conditions, ETAG, AT_US)
-        assert str(refused.value.details["Condition"]).lower() == f"{prefix}{name}"
+    header = f"x-amz-copy-source-{name}"
+    conditions = parse_copy_source({header: value, name: "ignored"})
+    if holds:
+        require_source(conditions, ETAG, AT_US)
+        return
+    with pytest.raises(PreconditionFailed) as refused:
+        require_source(conditions, ETAG, AT_US)
+    assert str(refused.value.details["Condition"]).lower() == header
+
+
+@pytest.mark.parametrize("name", ["if-modified-since", "if-unmodified-since"])
+def test_a_copy_does_not_ignore_a_date_that_it_cannot_read(name: str) -> None:
+    """A reader only gets more than it needs; a copy would overwrite its target."""
+    with pytest.raises(InvalidArgument) as refused:
+        parse_copy_source({f"x-amz-copy-source-{name}": "yesterday"})
+    assert refused.value.details["ArgumentName"] == f"x-amz-copy-source-{name}"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from storage_server.s3.ranges import Span, content_range, parse_copy_source_rang
         ("bytes=3-", Span(3, 7)),
         ("bytes=9-", Span(9, 1)),
         ("bytes=0-100", Span(0, 10)),
+        (f"bytes=2-{2**64 - 1}", Span(2, 8)),
+        (f"bytes=-{2**64 - 1}", Span(0, 10)),
         ("bytes=-3", Span(7, 3)),
         ("bytes=-100", Span(0, 10)),
         ("Bytes=2-3", Span(2, 2)),

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage_server.s3.timestamps import http_date, iso_ms, parse_http_date, parse_iso
+from storage_server.s3.timestamps import (
+    http_date,
+    iso_seconds,
+    iso_time,
+    parse_http_date,
+    parse_iso,
+)
 
 MOMENT_US = 784_111_777_000_000  # Sun, 06 Nov 1994 08:49:37 GMT
 END_US = int(dt.datetime(9999, 12, 31, tzinfo=dt.UTC).timestamp()) * 1_000_000
@@ -14,8 +20,9 @@ TIMES = st.integers(min_value=0, max_value=END_US)
 
 
 def test_the_rendered_forms() -> None:
-    """Documents have milliseconds, headers whole seconds, both cut and not rounded."""
-    assert iso_ms(MOMENT_US + 123_999) == "1994-11-06T08:49:37.123Z"
+    """Documents and headers show the same whole second, cut and not rounded."""
+    assert iso_time(MOMENT_US + 999_999) == "1994-11-06T08:49:37.000Z"
+    assert iso_seconds(MOMENT_US + 999_999) == "1994-11-06T08:49:37Z"
     assert http_date(MOMENT_US + 999_999) == "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
@@ -75,7 +82,7 @@ def test_iso_times(text: str, time_us: int | None) -> None:
 @given(TIMES)
 def test_rendered_times_read_back(time_us: int) -> None:
     """Both forms lose only what they do not show."""
-    assert parse_iso(iso_ms(time_us)) == time_us // 1000 * 1000
+    assert parse_iso(iso_time(time_us)) == time_us // 1_000_000 * 1_000_000
     assert parse_http_date(http_date(time_us)) == time_us // 1_000_000 * 1_000_000
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from defusedxml import ElementTree
 
 from storage_server.s3.reply import Reply
-from storage_server.s3_api.handlers import TABLE
+from storage_server.s3_api.handlers.table import TABLE
 from storage_server.s3_api.options import S3Options
 from storage_server.s3_api.pipeline import Incoming, Pipeline, Trace
 from storage_server.services.offload import Offload

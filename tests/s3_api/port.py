@@ -25,6 +25,7 @@ from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
 from storage_server.services.batch_delete import BatchDeleteService
 from storage_server.services.bucket_config import BucketConfigService
+from storage_server.services.bucket_directory import BucketDirectory
 from storage_server.services.bucket_grants import BucketGrantService
 from storage_server.services.bucket_policy import BucketPolicyService
 from storage_server.services.buckets import BucketService
@@ -99,6 +100,7 @@ def make_services(
         authorizer=authorizer,
         buckets=BucketService(store, owners, authorizer, acls, region=options.region),
         bucket_config=BucketConfigService(store, acls),
+        bucket_directory=BucketDirectory(store),
         bucket_grants=BucketGrantService(store),
         bucket_policy=BucketPolicyService(store, authorizer, principals),
         cors=CorsService(store),

@@ -216,7 +216,7 @@ async def test_every_size_comes_back(port: RunningPort, length: int) -> None:
 
 async def test_a_stalled_client_is_let_go_and_holds_nobody_up(tmp_path: Path) -> None:
     """RequestTimeout for the one, service for the others meanwhile."""
-    async with running_port(tmp_path, S3Options(idle_timeout_s=0.3)) as port:
+    async with running_port(tmp_path, S3Options(stall_timeout_s=0.3)) as port:
         async with talking(port) as talk:
             await talk.send(request(port, "PUT", "/bkt", unsigned=("Content-Length: 0",)))
             assert (await talk.answer()).status == 200

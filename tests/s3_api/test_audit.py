@@ -21,7 +21,7 @@ from storage_server.control_db.migrations import migrate
 from storage_server.core.ids import TenantId
 from storage_server.s3.iam_actions import IAM_ACTIONS
 from storage_server.s3.messages.bucket_config import NOT_SET
-from storage_server.s3_api.handlers import QUERY_TABLE, TABLE
+from storage_server.s3_api.handlers.table import QUERY_TABLE, TABLE
 from storage_server.services.account_views import AuditNote, Tenant
 from storage_server.services.control import By
 from tests.s3_api.port import RunningPort, running_port

@@ -64,7 +64,7 @@ def body_of(
         before_read=lambda: None,
         buffers=buffers or BodyBuffers(8 * limits.MIB),
         offload=offload,
-        idle_s=1,
+        stall_s=1,
     )
 
 

@@ -296,7 +296,7 @@ async def test_a_client_that_takes_nothing_is_not_answered_on_and_on(
 
 async def test_a_connection_in_use_is_kept_and_an_idle_one_is_closed(tmp_path: Path) -> None:
     """Each answer of the lane begins the time anew; half a head does not."""
-    options = S3Options(keepalive_timeout_s=0.2)
+    options = S3Options(idle_timeout_s=0.2)
     probe = b"GET /-/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     async with (
         running_port(tmp_path, options) as port,
@@ -314,7 +314,7 @@ async def test_a_connection_in_use_is_kept_and_an_idle_one_is_closed(tmp_path: P
 
 async def test_an_answer_under_way_outlives_the_time_of_idle_connections(tmp_path: Path) -> None:
     """A client that takes a long reply slowly is not idle."""
-    options = S3Options(keepalive_timeout_s=0.2)
+    options = S3Options(idle_timeout_s=0.2)
     async with running_port(tmp_path, options) as port, talking(port) as talk:
         await _fill(port, talk)
         (connection,) = _connections(port)

@@ -301,7 +301,7 @@ def test_a_client_that_stalls_in_a_long_body_is_let_go(tmp_path: Path, run: Run)
     """RequestTimeout, after what it sent was taken."""
 
     async def scenario() -> None:
-        async with running_port(tmp_path, S3Options(idle_timeout_s=0.2)) as port:
+        async with running_port(tmp_path, S3Options(stall_timeout_s=0.2)) as port:
             await make_bucket(port)
             async with talking(port) as talk:
                 await talk.send(put(port, "k", 5_000_000), bytes(2_000_000))

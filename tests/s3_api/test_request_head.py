@@ -1,16 +1,13 @@
 """From the wire to a request head."""
 
-import contextlib
 import ipaddress
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from storage_server.s3 import errors
 from storage_server.s3.request import RequestHead
 from storage_server.s3_api.options import S3Options
-from storage_server.s3_api.request_head import HeadReader, decode, parse_query
+from storage_server.s3_api.request_head import HeadReader
 
 OPTIONS = S3Options(
     domains=("s3.example.org", "alt.example"),
@@ -116,30 +113,6 @@ def test_a_header_that_is_no_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "query"),
-    [
-        ("", {}),
-        ("uploads", {"uploads": ""}),
-        ("uploads=", {"uploads": ""}),
-        ("a=1&B=2", {"a": "1", "B": "2"}),
-        ("prefix=a%2Bb+c", {"prefix": "a+b c"}),
-        ("a==b", {"a": "=b"}),
-        ("&a=1&&", {"a": "1"}),
-    ],
-)
-def test_a_query_is_decoded(raw: str, query: dict[str, str]) -> None:
-    """Here ``+`` is a space, as forms write it."""
-    assert parse_query(raw) == query
-
-
-@pytest.mark.parametrize("raw", ["a=1&a=2", "uploads&uploads=", "versionId=1&version%49d=2"])
-def test_a_query_name_comes_once(raw: str) -> None:
-    """Whoever reads the other one would read another request."""
-    with pytest.raises(errors.InvalidArgument):
-        parse_query(raw)
-
-
-@pytest.mark.parametrize(
     ("peer", "forwarded", "expected"),
     [
         ("192.0.2.1", b"198.51.100.9", "192.0.2.1"),
@@ -155,11 +128,3 @@ def test_only_trusted_peers_say_who_the_client_is(
     head = read("/b", (b"X-Forwarded-For", forwarded), (b"X-Forwarded-Proto", b"https"), peer=peer)
     assert head.peer == expected
     assert head.is_secure is peer.startswith("10.")
-
-
-@given(st.text(max_size=60))
-@settings(max_examples=100)
-def test_decoding_ends_in_text_or_an_error(text: str) -> None:
-    """No target makes the reader fail in another way."""
-    with contextlib.suppress(errors.InvalidURI):
-        decode(text).encode()

@@ -8,7 +8,7 @@ import msgspec
 
 from storage_server.core import limits
 from storage_server.s3 import xml
-from storage_server.s3.errors import InvalidArgument
+from storage_server.s3.errors import InvalidArgument, InvalidRequest
 from storage_server.s3.messages.object_config import ObjectVersionInput, version_header
 from storage_server.s3.messages.pages import parse_count, xml_reply
 from storage_server.s3.reply import Reply
@@ -70,16 +70,15 @@ class GetObjectAttributesInput(msgspec.Struct, frozen=True, gc=False):
         """Read the headers of a GetObjectAttributes.
 
         Raises:
-            InvalidArgument: No attribute is named, one that S3 does not have, or the page of
-                parts is not a number.
+            InvalidRequest: No attribute is named.
+            InvalidArgument: One is that S3 does not have, or the page of parts is not a number.
         """
         listed = head.header("x-amz-object-attributes")
         names = frozenset(name.strip() for name in listed.split(",") if name.strip())
         if not names:
-            raise InvalidArgument(
+            raise InvalidRequest(
                 "The x-amz-object-attributes header specifying the attributes to be retrieved is"
-                " either missing or empty",
-                ArgumentName="x-amz-object-attributes",
+                " either missing or empty"
             )
         if not names.issubset(ATTRIBUTES):
             raise InvalidArgument(

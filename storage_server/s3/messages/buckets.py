@@ -20,7 +20,7 @@ from storage_server.s3.messages.ownership import parse_ownership_header
 from storage_server.s3.messages.pages import Owner, open_token, parse_count, seal_token, xml_reply
 from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
-from storage_server.s3.timestamps import iso_ms
+from storage_server.s3.timestamps import iso_time
 
 _TOKEN_PURPOSE = "ListBuckets"  # noqa: S105 - the name of a listing
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
@@ -118,7 +118,7 @@ def list_buckets_reply(
         b"<Bucket>%b%b%b%b</Bucket>"
         % (
             xml.tag(b"Name", bucket.name),
-            xml.tag(b"CreationDate", iso_ms(bucket.created_us)),
+            xml.tag(b"CreationDate", iso_time(bucket.created_us)),
             xml.tag(b"BucketRegion", bucket.region),
             xml.tag(b"BucketArn", f"arn:aws:s3:::{bucket.name}"),
         )

@@ -1,12 +1,10 @@
 """Copies on the wire: CopyObject and UploadPartCopy."""
 
-import re
 from collections.abc import Mapping
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from storage_server.s3 import checksums, errors, xml
+from storage_server.s3 import checksums, errors, uri, xml
 from storage_server.s3.checksums import Digest
 from storage_server.s3.messages.objects import (
     NewObjectWords,
@@ -22,9 +20,8 @@ from storage_server.s3.preconditions import (
 )
 from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
-from storage_server.s3.timestamps import iso_ms
+from storage_server.s3.timestamps import iso_time
 
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _VERSION_QUERY = "?versionId="
 
 
@@ -113,11 +110,11 @@ def parse_source(headers: Mapping[str, str]) -> CopySource:
     path, separator, version_id = text.partition(_VERSION_QUERY)
     if separator and (not version_id or "&" in version_id):
         raise _bad_source(text)
-    if _BAD_PERCENT.search(path) or path.startswith("arn:"):
+    if path.startswith("arn:"):
         raise _bad_source(text)
     try:
-        decoded = unquote_to_bytes(path.replace("+", " ")).decode("utf-8")
-    except UnicodeDecodeError:
+        decoded = uri.decode(path.replace("+", " "))
+    except errors.InvalidURI:
         raise _bad_source(text) from None
     bucket, slash, key = decoded.removeprefix("/").partition("/")
     if not bucket or not slash or not key:
@@ -172,7 +169,7 @@ def _reply(root: bytes, copied: Copied) -> Reply:
     if copied.source_version_id is not None:
         headers += (("x-amz-copy-source-version-id", copied.source_version_id),)
     content = (
-        xml.tag(b"LastModified", iso_ms(copied.modified_us))
+        xml.tag(b"LastModified", iso_time(copied.modified_us))
         + xml.tag(b"ETag", f'"{copied.etag}"')
         + checksum_elements(copied.digest, copied.parts_count)
     )
@@ -187,8 +184,9 @@ def _directive(headers: Mapping[str, str], name: str) -> bool:
     """
     value = headers.get(name, "COPY")
     if value not in {"COPY", "REPLACE"}:
+        which = name.removeprefix("x-amz-").removesuffix("-directive")
         raise errors.InvalidArgument(
-            "Unknown metadata directive.", ArgumentName=name, ArgumentValue=value
+            f"Unknown {which} directive.", ArgumentName=name, ArgumentValue=value
         )
     return value == "REPLACE"
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from storage_server.core import limits
 from storage_server.s3.messages.query_api import Input, Output
 
 # A user's own name may be left out: then the caller is meant.
@@ -15,18 +16,23 @@ UserName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+=,.@_-]{1,64}$")]
 GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+=,.@_-]{1,128}$")]
 RoleName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+=,.@_-]{1,64}$")]
 PolicyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+=,.@_-]{1,128}$")]
-Path = Annotated[str, Meta(pattern=r"^/(?:[!-.0-~]+/)*$", max_length=512)]
-PathPrefix = Annotated[str, Meta(pattern=r"^/[!-~]*$", max_length=512)]
+Path = Annotated[str, Meta(pattern=r"^/(?:[!-.0-~]+/)*$", max_length=limits.PATH_CHARS_MAX)]
+OptionalPath = Annotated[
+    str, Meta(pattern=r"^(?:/(?:[!-.0-~]+/)*)?$", max_length=limits.PATH_CHARS_MAX)
+]
+PathPrefix = Annotated[str, Meta(pattern=r"^/[!-~]*$", max_length=limits.PATH_CHARS_MAX)]
 Arn = Annotated[str, Meta(pattern=r"^arn:[!-~]+$", min_length=20, max_length=2048)]
 OptionalArn = Annotated[str, Meta(pattern=r"^(?:arn:[!-~]+)?$", max_length=2048)]
 KeyId = Annotated[str, Meta(pattern=r"^[!-~]{3,128}$")]
-Document = Annotated[str, Meta(min_length=1, max_length=131_072)]
-Description = Annotated[str, Meta(max_length=1000)]
+Document = Annotated[str, Meta(min_length=1, max_length=limits.POLICY_BYTES_MAX)]
+Description = Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX)]
 Marker = Annotated[str, Meta(max_length=2048)]
-MaxItems = Annotated[int, Meta(ge=1, le=1000)]
+MaxItems = Annotated[int, Meta(ge=1, le=limits.CONTROL_PAGE_MAX)]
 VersionId = Annotated[str, Meta(pattern=r"^v[1-9][0-9]{0,8}$")]
 TagKey = Annotated[str, Meta(min_length=1, max_length=128)]
-SessionSeconds = Annotated[int, Meta(ge=3600, le=43_200)]
+SessionSeconds = Annotated[
+    int, Meta(ge=limits.ROLE_SESSION_SECONDS_MIN, le=limits.ROLE_SESSION_SECONDS_MAX)
+]
 KeyStatus = Literal["Active", "Inactive"]
 
 
@@ -37,8 +43,8 @@ class Tag(Input, frozen=True, kw_only=True):
     value: Annotated[str, Meta(max_length=256)] = ""
 
 
-Tags = Annotated[tuple[Tag, ...], Meta(max_length=50)]
-TagKeys = Annotated[tuple[TagKey, ...], Meta(max_length=50)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=limits.IAM_TAGS_MAX)]
+TagKeys = Annotated[tuple[TagKey, ...], Meta(max_length=limits.IAM_TAGS_MAX)]
 
 
 # --- In ------------------------------------------------------------------------------------------
@@ -109,7 +115,7 @@ class UpdateUser(Input, frozen=True, kw_only=True):
 
     user_name: UserName
     new_user_name: OptionalName = ""
-    new_path: Annotated[str, Meta(pattern=r"^(?:/(?:[!-.0-~]+/)*)?$", max_length=512)] = ""
+    new_path: OptionalPath = ""
 
 
 class TagUser(Input, frozen=True, kw_only=True):
@@ -175,7 +181,7 @@ class UpdateGroup(Input, frozen=True, kw_only=True):
 
     group_name: GroupName
     new_group_name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9+=,.@_-]{0,128}$")] = ""
-    new_path: Annotated[str, Meta(pattern=r"^(?:/(?:[!-.0-~]+/)*)?$", max_length=512)] = ""
+    new_path: OptionalPath = ""
 
 
 class Membership(Input, frozen=True, kw_only=True):
@@ -611,9 +617,10 @@ class GroupsOut(Output, frozen=True, kw_only=True):
 
 
 class LastUsed(Output, frozen=True, kw_only=True):
-    """When a role was last used; nothing when never."""
+    """When and where a role was last used; nothing when never."""
 
     last_used_date: str | None = None
+    region: str | None = None
 
 
 class Role(Output, frozen=True, kw_only=True):

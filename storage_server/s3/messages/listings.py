@@ -25,7 +25,7 @@ from storage_server.s3.messages.pages import (
 )
 from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
-from storage_server.s3.timestamps import iso_ms
+from storage_server.s3.timestamps import iso_time
 
 
 class ObjectPage(Protocol):
@@ -356,7 +356,7 @@ def _behind_text(owner: Owner | None) -> bytes:
 def _version(key: bytes, entry: ListedVersion, owner: bytes) -> bytes:
     record, checksum = entry.record, entry.record.checksum
     latest = b"true" if entry.is_latest else b"false"
-    version_id, modified = record.version_id.encode(), iso_ms(record.modified_us).encode()
+    version_id, modified = record.version_id.encode(), iso_time(record.modified_us).encode()
     if record.is_marker:
         return (
             b"<DeleteMarker><Key>%b</Key><VersionId>%b</VersionId><IsLatest>%b</IsLatest>"

@@ -21,7 +21,7 @@ from storage_server.s3.messages.pages import (
 )
 from storage_server.s3.reply import Reply
 from storage_server.s3.request import RequestHead
-from storage_server.s3.timestamps import iso_ms
+from storage_server.s3.timestamps import iso_time
 
 
 class Upload(Protocol):
@@ -232,7 +232,7 @@ def list_multipart_uploads_reply(
             xml.tag(b"UploadId", upload.upload_id),
             people[owner],
             xml.tag(b"StorageClass", upload.storage_class),
-            xml.tag(b"Initiated", iso_ms(upload.initiated_us)),
+            xml.tag(b"Initiated", iso_time(upload.initiated_us)),
             _checksum_tags(upload),
         )
         parts.append(xml.wrap(b"Upload", b"".join(content)))
@@ -260,7 +260,7 @@ def list_parts_reply(wanted: ListPartsInput, page: PartPage, owner: Owner) -> Re
         b"<Part>%b%b<ETag>&quot;%b&quot;</ETag>%b%b</Part>"
         % (
             xml.tag(b"PartNumber", part.part_number),
-            xml.tag(b"LastModified", iso_ms(part.modified_us)),
+            xml.tag(b"LastModified", iso_time(part.modified_us)),
             part.etag.encode(),
             xml.tag(b"Size", part.size_bytes),
             checksum_tag(part.checksum),

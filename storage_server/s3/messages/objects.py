@@ -8,12 +8,11 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Protocol
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from storage_server.core import limits
-from storage_server.s3 import checksums, errors
+from storage_server.s3 import checksums, errors, uri
 from storage_server.s3.checksums import Digest
 from storage_server.s3.messages.acl import GRANT_NAMES, RequestedAcl, parse_acl_headers
 from storage_server.s3.preconditions import (
@@ -274,8 +273,8 @@ class RenameObjectInput(msgspec.Struct, frozen=True, gc=False):
         """
         source = head.header("x-amz-rename-source")
         try:
-            path = unquote_to_bytes(source).decode("utf-8")
-        except UnicodeDecodeError:
+            path = uri.decode(source)
+        except errors.InvalidURI:
             raise _bad_source(source) from None
         bucket_part = f"/{head.bucket}/"
         if path.startswith(bucket_part):
@@ -541,11 +540,7 @@ def _without_chunked(value: str) -> str:
 
 def _require_redirect(value: str) -> None:
     if not value.startswith(("/", "http://", "https://")):
-        raise errors.InvalidArgument(
-            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-            ArgumentName="x-amz-website-redirect-location",
-            ArgumentValue=value,
-        )
+        raise errors.InvalidRedirectLocation
     if len(value) > 2 * limits.KIB:
         raise errors.InvalidArgument(ArgumentName="x-amz-website-redirect-location")
 

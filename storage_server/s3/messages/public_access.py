@@ -11,18 +11,19 @@ CONTROL_NAMESPACE: Final = "http://awss3control.amazonaws.com/doc/2018-08-20/"
 """The namespace of S3 Control, which speaks of accounts."""
 
 _ROOT: Final = "PublicAccessBlockConfiguration"
-_FLAGS: Final = (
-    ("BlockPublicAcls", 1),
-    ("IgnorePublicAcls", 2),
-    ("BlockPublicPolicy", 4),
-    ("RestrictPublicBuckets", 8),
-)
-_NAMES: Final = tuple(name for name, _ in _FLAGS)
+FLAGS: Final = {
+    "BlockPublicAcls": 1,
+    "IgnorePublicAcls": 2,
+    "BlockPublicPolicy": 4,
+    "RestrictPublicBuckets": 8,
+}
+"""The bits of a block, by S3's words and in S3's order."""
+ALL_FLAGS: Final = sum(FLAGS.values())
 _VALUES: Final = {"true": True, "false": False}
 
 
 def parse_public_access_block(body: bytes) -> int:
-    """Return the flags of a PublicAccessBlockConfiguration, one bit each in the order of S3.
+    """Return the flags of a PublicAccessBlockConfiguration, as ``FLAGS`` has them.
 
     A flag that is not named is off. Buckets and S3 Control have the same document in two
     namespaces, and both are read here.
@@ -30,9 +31,9 @@ def parse_public_access_block(body: bytes) -> int:
     Raises:
         MalformedXML: It is not the document, or a flag is neither true nor false.
     """
-    root = xml.parse(body, _ROOT, namespace=CONTROL_NAMESPACE).only(_NAMES)
+    root = xml.parse(body, _ROOT, namespace=CONTROL_NAMESPACE).only(tuple(FLAGS))
     flags = 0
-    for name, bit in _FLAGS:
+    for name, bit in FLAGS.items():
         text = root.text_of(name)
         if text is None:
             continue
@@ -45,7 +46,9 @@ def parse_public_access_block(body: bytes) -> int:
 
 def get_public_access_block_reply(flags: int, namespace: str = xml.NAMESPACE) -> Reply:
     """Answer a GetPublicAccessBlock of a bucket, or in S3 Control's namespace of an account."""
-    content = b"".join(xml.flag(name.encode(), value=bool(flags & bit)) for name, bit in _FLAGS)
+    content = b"".join(
+        xml.flag(name.encode(), value=bool(flags & bit)) for name, bit in FLAGS.items()
+    )
     return xml_reply(xml.document(_ROOT.encode(), content, namespace=namespace))
 
 

@@ -30,6 +30,7 @@ _DEPTH_MAX = 8
 _COMMON = frozenset({"Action", "Version"})
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z0-9]+)*", re.ASCII)
+_NUMBER = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _NAMESPACES: Final = {
     "iam": b"https://iam.amazonaws.com/doc/2010-05-08/",
     "sts": b"https://sts.amazonaws.com/doc/2011-06-15/",
@@ -144,7 +145,7 @@ def _flatten(node: Node) -> object:
     members = node.get("member")
     if len(node) > 1 or not isinstance(members, dict):
         return {name: _flatten(inner) for name, inner in node.items()}
-    numbers = [int(word) for word in members if word.isdigit() and len(word) <= 4]
+    numbers = [int(word) for word in members if _NUMBER.fullmatch(word)]
     if (
         len(numbers) != len(members)
         or len(members) > LIST_MAX

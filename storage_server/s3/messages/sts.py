@@ -7,13 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from storage_server.core import limits
 from storage_server.s3.messages.iam import Arn, KeyId, OptionalArn, TagKeys, Tags
 from storage_server.s3.messages.query_api import Input, Output
 
-SESSION_POLICY_CHARS_MAX = 2048  # AWS's bound on an inline session policy
 SessionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+=,.@_-]{2,64}$")]
-SessionPolicy = Annotated[str, Meta(max_length=SESSION_POLICY_CHARS_MAX)]
-Seconds = Annotated[int, Meta(ge=900, le=43_200)]
+SessionPolicy = Annotated[str, Meta(max_length=limits.SESSION_POLICY_CHARS_MAX)]
+Seconds = Annotated[int, Meta(ge=900, le=limits.ROLE_SESSION_SECONDS_MAX)]
 
 
 class PolicyArn(Input, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from storage_server.s3.iam_errors import ValidationError
 from storage_server.s3.messages import iam as messages
 from storage_server.s3.messages.query_api import read
+from storage_server.s3.timestamps import iso_seconds
 from storage_server.s3_api.handlers import iam_shown as shown
-from storage_server.s3_api.handlers.iam_shown import Desk, desk, moment
+from storage_server.s3_api.handlers.iam_shown import Desk, desk
 from storage_server.s3_api.query import QueryCall, QueryHandler
 from storage_server.services.account_views import Provider
 from storage_server.services.iam import Simulated
@@ -69,7 +70,7 @@ async def _users(on: Desk, marker: str, limit: int) -> Details:
                 user_name=one.name,
                 user_id=one.user_id,
                 arn=one.arn,
-                create_date=moment(one.created_us),
+                create_date=iso_seconds(one.created_us),
                 user_policy_list=inline,
                 group_list=tuple(group.name for group in groups.items),
                 attached_managed_policies=attached,
@@ -91,7 +92,7 @@ async def _groups(on: Desk, marker: str, limit: int) -> Details:
                 group_name=one.name,
                 group_id=one.group_id,
                 arn=one.arn,
-                create_date=moment(one.created_us),
+                create_date=iso_seconds(one.created_us),
                 group_policy_list=inline,
                 attached_managed_policies=attached,
             )
@@ -110,7 +111,7 @@ async def _roles(on: Desk, marker: str, limit: int) -> Details:
                 role_name=one.name,
                 role_id=one.role_id,
                 arn=one.arn,
-                create_date=moment(one.created_us),
+                create_date=iso_seconds(one.created_us),
                 assume_role_policy_document=shown.encoded(one.trust),
                 role_policy_list=inline,
                 attached_managed_policies=attached,
@@ -145,8 +146,8 @@ async def _with_versions(on: Desk, policy_arns: Sequence[str]) -> messages.Accou
                 default_version_id=one.default_version,
                 attachment_count=one.attachments_count,
                 is_attachable=True,
-                create_date=moment(one.created_us),
-                update_date=moment(one.updated_us),
+                create_date=iso_seconds(one.created_us),
+                update_date=iso_seconds(one.updated_us),
                 policy_version_list=tuple(
                     shown.version(version, has_document=True) for version in versions.items
                 ),
@@ -185,7 +186,7 @@ _DETAILS = {
 async def simulate_principal_policy(call: QueryCall) -> messages.SimulationOut:
     """Try a principal's policies."""
     wanted = read(call.form, messages.SimulatePrincipalPolicy)
-    _refuse_resource_policy(wanted.resource_policy, wanted.resource_owner)
+    _refuse_what_is_not_tried(wanted, wanted.policy_source_arn)
     found = call.services.iam.simulate_principal(
         call.actor,
         wanted.policy_source_arn,
@@ -201,7 +202,7 @@ async def simulate_principal_policy(call: QueryCall) -> messages.SimulationOut:
 async def simulate_custom_policy(call: QueryCall) -> messages.SimulationOut:
     """Try documents."""
     wanted = read(call.form, messages.SimulateCustomPolicy)
-    _refuse_resource_policy(wanted.resource_policy, wanted.resource_owner)
+    _refuse_what_is_not_tried(wanted, "")
     found = call.services.iam.simulate_custom(
         call.actor,
         wanted.policy_input_list,
@@ -213,15 +214,22 @@ async def simulate_custom_policy(call: QueryCall) -> messages.SimulationOut:
     return _simulated(found, wanted.marker, wanted.max_items)
 
 
-def _refuse_resource_policy(document: str, owner: str) -> None:
+def _refuse_what_is_not_tried(
+    wanted: messages.SimulatePrincipalPolicy | messages.SimulateCustomPolicy, caller: str
+) -> None:
     """Refuse what would be passed over.
 
     Raises:
-        ValidationError: A resource policy is given.
+        ValidationError: A resource policy is given, another caller than the one whose policies are
+            tried, or a way to handle EC2's resources.
     """
-    if document or owner:
+    if wanted.resource_policy or wanted.resource_owner:
         raise ValidationError(
             "Simulations here are of identity policies; ask `holdfast explain` about a bucket's."
+        )
+    if wanted.caller_arn not in ("", caller) or wanted.resource_handling_option:
+        raise ValidationError(
+            "Simulations here know no CallerArn but PolicySourceArn, and no ResourceHandlingOption."
         )
 
 
@@ -294,9 +302,7 @@ async def create_open_id_connect_provider(call: QueryCall) -> messages.ProviderA
 async def get_open_id_connect_provider(call: QueryCall) -> messages.ProviderOut:
     """Show a provider."""
     wanted, on = read(call.form, messages.OfProvider), desk(call)
-    found = await call.services.providers.get(
-        on.by, on.tenant_id, wanted.open_id_connect_provider_arn
-    )
+    found = await call.services.providers.get(on.tenant_id, wanted.open_id_connect_provider_arn)
     return _provider(found)
 
 
@@ -306,7 +312,7 @@ def _provider(view: Provider) -> messages.ProviderOut:
         url=view.arn.partition(":oidc-provider/")[2],
         client_id_list=view.audiences,
         thumbprint_list=view.thumbprints,
-        create_date=moment(view.created_us),
+        create_date=iso_seconds(view.created_us),
         tags=shown.tags_out(view.tags),
     )
 
@@ -315,7 +321,7 @@ async def list_open_id_connect_providers(call: QueryCall) -> messages.ProvidersO
     """List all providers."""
     read(call.form, messages.Nothing)
     on = desk(call)
-    found = await call.services.providers.list_all(on.by, on.tenant_id)
+    found = await call.services.providers.list_all(on.tenant_id)
     return messages.ProvidersOut(
         open_id_connect_provider_list=tuple(messages.ProviderArn(arn=one.arn) for one in found)
     )
@@ -354,9 +360,7 @@ async def untag_open_id_connect_provider(call: QueryCall) -> None:
 async def list_open_id_connect_provider_tags(call: QueryCall) -> messages.TagsOut:
     """List tags; there are never more than a page."""
     wanted, on = read(call.form, messages.ProviderPage), desk(call)
-    found = await call.services.providers.get(
-        on.by, on.tenant_id, wanted.open_id_connect_provider_arn
-    )
+    found = await call.services.providers.get(on.tenant_id, wanted.open_id_connect_provider_arn)
     return messages.TagsOut(tags=shown.tags_out(found.tags))
 
 

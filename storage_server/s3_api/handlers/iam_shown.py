@@ -1,6 +1,5 @@
 """Users, groups, roles and policies as IAM's replies show them; and what all its handlers share."""
 
-import time
 from collections.abc import Sequence
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from storage_server.core.ids import TenantId
 from storage_server.s3.messages import iam as messages
 from storage_server.s3.messages.query_api import url_encoded
+from storage_server.s3.timestamps import iso_seconds
 from storage_server.s3_api.query import QueryCall
 from storage_server.services import account_views as views
 from storage_server.services.accounts import Accounts
@@ -32,11 +32,6 @@ def desk(call: QueryCall) -> Desk:
     return Desk(call.services.accounts, iam.by(call.actor), tenant.tenant_id, tenant.account_id)
 
 
-def moment(at_us: int) -> str:
-    """Return a time as IAM writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_us // 1_000_000))
-
-
 def pairs(tags: Sequence[messages.Tag]) -> Pairs:
     """Return the tags of a form."""
     return tuple((tag.key, tag.value) for tag in tags)
@@ -59,7 +54,7 @@ def user(view: views.User) -> messages.User:
         user_name=view.name,
         user_id=view.user_id,
         arn=view.arn,
-        create_date=moment(view.created_us),
+        create_date=iso_seconds(view.created_us),
         permissions_boundary=boundary(view.boundary),
         tags=tags_out(view.tags) or None,
     )
@@ -72,25 +67,25 @@ def group(view: views.Group) -> messages.Group:
         group_name=view.name,
         group_id=view.group_id,
         arn=view.arn,
-        create_date=moment(view.created_us),
+        create_date=iso_seconds(view.created_us),
     )
 
 
 def role(view: views.Role) -> messages.Role:
     """Return a role."""
-    last = moment(view.last_used_us) if view.last_used_us else None
+    last = iso_seconds(view.last_used_us) if view.last_used_us else None
     return messages.Role(
         path=view.path,
         role_name=view.name,
         role_id=view.role_id,
         arn=view.arn,
-        create_date=moment(view.created_us),
+        create_date=iso_seconds(view.created_us),
         assume_role_policy_document=encoded(view.trust),
         description=view.description or None,
         max_session_duration=view.session_max_s,
         permissions_boundary=boundary(view.boundary),
         tags=tags_out(view.tags) or None,
-        role_last_used=messages.LastUsed(last_used_date=last),
+        role_last_used=messages.LastUsed(last_used_date=last, region=view.last_used_region or None),
     )
 
 
@@ -105,8 +100,8 @@ def policy(view: views.ManagedPolicy) -> messages.Policy:
         attachment_count=view.attachments_count,
         permissions_boundary_usage_count=view.boundaries_count,
         is_attachable=True,
-        create_date=moment(view.created_us),
-        update_date=moment(view.updated_us),
+        create_date=iso_seconds(view.created_us),
+        update_date=iso_seconds(view.updated_us),
         description=view.description or None,
         tags=tags_out(view.tags) or None,
     )
@@ -117,7 +112,7 @@ def version(view: views.PolicyVersion, *, has_document: bool) -> messages.Policy
     return messages.PolicyVersion(
         version_id=view.version,
         is_default_version=view.is_default,
-        create_date=moment(view.created_us),
+        create_date=iso_seconds(view.created_us),
         document=encoded(view.document) if has_document else None,
     )
 

@@ -3,8 +3,9 @@
 from storage_server.s3.iam_errors import NoSuchEntity
 from storage_server.s3.messages import iam as messages
 from storage_server.s3.messages.query_api import read
+from storage_server.s3.timestamps import iso_seconds
 from storage_server.s3_api.handlers import iam_shown as shown
-from storage_server.s3_api.handlers.iam_shown import desk, moment
+from storage_server.s3_api.handlers.iam_shown import desk
 from storage_server.s3_api.query import QueryCall, QueryHandler
 
 
@@ -33,7 +34,7 @@ async def get_user(call: QueryCall) -> messages.UserOut:
                 user_name=None,
                 user_id=on.account_id,
                 arn=root,
-                create_date=moment(0),
+                create_date=iso_seconds(0),
             )
         )
     name = call.services.iam.user_name(call.actor, wanted.user_name)
@@ -164,7 +165,7 @@ async def create_access_key(call: QueryCall) -> messages.AccessKeyOut:
             user_name=made.user_name,
             access_key_id=made.access_key_id,
             status="Active",
-            create_date=moment(made.created_us),
+            create_date=iso_seconds(made.created_us),
             secret_access_key=made.secret_key,
         )
     )
@@ -183,7 +184,7 @@ async def list_access_keys(call: QueryCall) -> messages.AccessKeysOut:
                 user_name=key.user_name,
                 access_key_id=key.access_key_id,
                 status="Active" if key.enabled else "Inactive",
-                create_date=moment(key.created_us),
+                create_date=iso_seconds(key.created_us),
             )
             for key in page.items
         ),
@@ -215,7 +216,7 @@ async def get_access_key_last_used(call: QueryCall) -> messages.KeyLastUsedOut:
     used = messages.KeyLastUsed()
     if key.last_used_us:
         used = messages.KeyLastUsed(
-            last_used_date=moment(key.last_used_us),
+            last_used_date=iso_seconds(key.last_used_us),
             service_name=key.last_used_service or "N/A",
             region=key.last_used_region or "N/A",
         )

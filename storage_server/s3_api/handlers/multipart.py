@@ -10,6 +10,7 @@ from storage_server.s3.messages.multipart import (
     upload_part_reply,
 )
 from storage_server.s3.messages.objects import version_headers
+from storage_server.s3.preconditions import parse_abort
 from storage_server.s3.reply import Reply
 from storage_server.s3_api.call import Call, Handler
 from storage_server.services.objects import checksum_pairs, digest_of
@@ -56,7 +57,10 @@ async def complete_multipart_upload(call: Call) -> Reply:
 
 async def abort_multipart_upload(call: Call) -> Reply:
     """End an upload."""
-    await call.services.multipart.abort(call.bucket, call.head.key, call.head.query["uploadId"])
+    head = call.head
+    await call.services.multipart.abort(
+        call.bucket, head.key, head.query["uploadId"], parse_abort(head.headers)
+    )
     return Reply(204)
 
 

@@ -1,6 +1,7 @@
 """The handler of form uploads: the policy is proven before the file is touched."""
 
 from collections import deque
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
@@ -98,7 +99,12 @@ async def post_object(call: Call) -> Reply:
         wanted.key,
         wanted.words,
         wanted.conditions,
-        call.body.inner(file, _plan(wanted.headers), traffic.pacer(signer, call.head.peer)),
+        call.body.inner(
+            file,
+            _plan(wanted.headers),
+            traffic.pacer(signer, call.head.peer),
+            partial(call.services.credentials.require_alive, signer, call.bucket.tenant_id),
+        ),
     )
     head = call.head
     path = quote(wanted.key if head.is_virtual_hosted else f"{head.bucket}/{wanted.key}")

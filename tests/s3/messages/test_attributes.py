@@ -3,7 +3,7 @@
 import pytest
 
 from storage_server.engine.records import Checksum, ChecksumType, PartFacts
-from storage_server.s3.errors import InvalidArgument
+from storage_server.s3.errors import InvalidArgument, InvalidRequest
 from storage_server.s3.messages.attributes import (
     ATTRIBUTES,
     Attributes,
@@ -78,10 +78,18 @@ def test_parts_without_checksums_are_only_counted() -> None:
     assert "ObjectParts" not in read("GetObjectAttributes", reply)
 
 
-@pytest.mark.parametrize("listed", ["", " , ", "Etag", "ETag,Everything"])
-def test_unknown_attributes_are_refused(listed: str) -> None:
-    """Names are S3's, in S3's spelling."""
-    with pytest.raises(InvalidArgument):
+@pytest.mark.parametrize(
+    ("listed", "error"),
+    [
+        ("", InvalidRequest),
+        (" , ", InvalidRequest),
+        ("Etag", InvalidArgument),
+        ("ETag,Everything", InvalidArgument),
+    ],
+)
+def test_unknown_attributes_are_refused(listed: str, error: type[Exception]) -> None:
+    """Names are S3's, in S3's spelling, and there is one at least."""
+    with pytest.raises(error):
         _parse(listed)
 
 

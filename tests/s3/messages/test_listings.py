@@ -63,7 +63,7 @@ def _v2(**query: str) -> ListObjectsInput:
 
 
 @pytest.mark.parametrize("is_url", [False, True])
-def test_keys_survive_the_sdk(is_url: bool) -> None:  # noqa: FBT001
+def test_keys_survive_the_sdk(is_url: bool) -> None:
     """Markup, blanks, controls, percent signs and every script, escaped or URL-encoded."""
     wanted = _v2(encoding_type="url") if is_url else _v2()
     parsed = read("ListObjectsV2", list_objects_reply(wanted, _page(ODD_KEYS, []), None))
@@ -106,7 +106,7 @@ def test_list_objects_v2_is_what_boto3_reads() -> None:
 @pytest.mark.parametrize("operation", ["ListObjects", "ListObjectsV2"])
 def test_an_entry_tells_the_checksum_of_its_object(
     operation: str,
-    is_url: bool,  # noqa: FBT001
+    is_url: bool,
     owners: Owner | list[Owner] | None,
 ) -> None:
     """In both versions, with and without owners and encoding, and beside one that has none."""

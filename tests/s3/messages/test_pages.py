@@ -72,7 +72,7 @@ def test_the_only_encoding_is_url() -> None:
 
 
 @given(st.lists(TEXTS, max_size=5), st.booleans())
-def test_a_page_of_keys_is_encoded_as_its_keys_are(texts: list[str], is_url: bool) -> None:  # noqa: FBT001
+def test_a_page_of_keys_is_encoded_as_its_keys_are(texts: list[str], is_url: bool) -> None:
     """The short cut for plain pages changes nothing."""
     keys = [text.encode() for text in texts]
     encoded = encode_keys(keys, is_url=is_url)

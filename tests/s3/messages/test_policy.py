@@ -21,7 +21,7 @@ def head(**headers: str) -> RequestHead:
 )
 def test_shutting_oneself_out_has_to_be_confirmed(
     text: str | None,
-    removes_self: bool,  # noqa: FBT001 - a table's row
+    removes_self: bool,
 ) -> None:
     """Without the header it is not."""
     asked = head() if text is None else head(**{CONFIRM.replace("-", "_"): text})

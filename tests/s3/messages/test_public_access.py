@@ -62,7 +62,7 @@ def test_s47_anything_else_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("is_public", [True, False])
-def test_the_status_of_a_policy_is_one_word(is_public: bool) -> None:  # noqa: FBT001 - a table's row
+def test_the_status_of_a_policy_is_one_word(is_public: bool) -> None:
     """Public or not."""
     shown = read("GetBucketPolicyStatus", get_bucket_policy_status_reply(is_public=is_public))
     assert shown["PolicyStatus"] == {"IsPublic": is_public}

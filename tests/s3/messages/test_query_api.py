@@ -91,6 +91,8 @@ def test_a_parameter_that_the_action_does_not_have_is_refused(form: dict[str, st
         {"Name": "a", "Tags.member.2.Key": "a"},
         {"Name": "a", "Tags.member.0.Key": "a"},
         {"Name": "a", "Tags.member.x.Key": "a"},
+        {"Name": "a", "Tags.member.01.Key": "a"},
+        {"Name": "a", "Tags.member.10000.Key": "a"},
         {"Name": "a", "Tags.member.1.Key": "a", "Tags.member.01.Key": "b"},
         {"Name": "a", "Tags.member.1": "x", "Tags.member.1.Key": "a"},
         {"Name.a": "a", "Name": "a"},
