@@ -7,7 +7,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -179,7 +179,7 @@ _BOOLS: Final = {
 
 def parse_workers(text: str) -> int:
     """Return a number of processes; 0 is one for each core this process may use."""
-    count = _parse_whole(text, 0, 256)
+    count = _parse_whole(text, 0, limits.WORKERS_MAX)
     return count or len(os.sched_getaffinity(0))
 
 
@@ -194,11 +194,16 @@ def parse_seconds(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Return bytes from ``256MiB``, ``1GiB`` or a bare number."""
-    found = re.fullmatch(r"(\d{1,18})\s*(B|KiB|MiB|GiB|TiB)?", text.strip(), re.ASCII)
-    if found is None:
-        raise ValueError("a size such as 256MiB or 1GiB")
-    return int(found[1]) * _SIZE_UNITS[found[2] or "B"]
+    """Return bytes from ``256MiB``, ``1GB`` (a thousand to the third) or a bare number."""
+    found = re.fullmatch(r"(\d{1,18})\s*([KkMGT]i?B|B)?", text.strip(), re.ASCII)
+    size_bytes = -1 if found is None else int(found[1]) * _SIZE_UNITS.get(found[2] or "B", -1)
+    if not 0 <= size_bytes <= SIZE_BYTES_MAX:
+        raise ValueError("a size such as 256MiB or 1GB")
+    return size_bytes
+
+
+SIZE_BYTES_MAX: Final = (1 << 63) - 1
+"""More is no size of anything, and no column of a database holds it."""
 
 
 _SIZE_UNITS: Final = {
@@ -207,6 +212,11 @@ _SIZE_UNITS: Final = {
     "MiB": limits.MIB,
     "GiB": limits.GIB,
     "TiB": limits.TIB,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
 }
 
 
@@ -550,7 +560,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "seconds",
         "75",
         parse_seconds,
-        "s3.keepalive_timeout_s",
+        "s3.idle_timeout_s",
         "How long an idle connection is kept open.",
     ),
     Setting(
@@ -558,7 +568,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "seconds",
         "60",
         parse_seconds,
-        "s3.idle_timeout_s",
+        "s3.stall_timeout_s",
         "How long a request may send no byte, or take none, before it is given up.",
     ),
     Setting(
@@ -748,11 +758,22 @@ def read_file(path: Path) -> dict[str, str]:
     return texts
 
 
+CONTAINER_SECRETS: Final = Path("/run/secrets")
+"""Where Docker mounts secrets: readable for everybody, in a container that nobody else is in."""
+
+
+def is_open_to_all(path: Path, mode: int) -> bool:
+    """Tell whether a secret's file of this mode, at this place, is no secret from anybody."""
+    return bool(mode & 0o007) and not path.resolve().is_relative_to(CONTAINER_SECRETS)
+
+
 def read_secret(path: Path, name: str) -> str:
     """Return the first line of a secret's file.
 
+    Who may read what a container's runtime puts into its own place for secrets, the runtime says.
+
     Raises:
-        ConfigError: The file can't be read, is too long, or is open to everybody.
+        ConfigError: The file can't be read, is empty or too long, or is open to everybody.
     """
     try:
         with path.open("rb") as file:
@@ -760,8 +781,10 @@ def read_secret(path: Path, name: str) -> str:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except OSError as error:
         raise ConfigError(f"Can't read {name} from {path}: {error.strerror}.") from None
-    if mode & 0o007:
+    if is_open_to_all(path, mode):
         raise ConfigError(f"{path} holds {name} but everybody can read it: run chmod 600 {path}.")
+    if not blob.strip():
+        raise ConfigError(f"{path} is empty: put {name} into it as one line.")
     if len(blob) > SECRET_BYTES_MAX:
         raise ConfigError(f"{path} is too long to hold {name}: put the secret alone into it.")
     try:
@@ -775,9 +798,25 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known |= {row.variable + "_FILE" for row in SETTINGS if row.is_secret}
     for name in sorted(environment):
         is_ours = name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(TEST_VARIABLES)
-        if is_ours and name not in known:
+        if is_ours and name not in known and not _tells_of_a_service(name, environment[name]):
             near = _nearest(name, known)
             raise ConfigError(f"There is no setting {name}{near}; unset it or correct its name.")
+
+
+def _tells_of_a_service(name: str, value: str) -> bool:
+    """Tell a variable that Kubernetes gives to all containers beside a service of our name.
+
+    Source: Kubernetes, "Discovering services", environment variables; Docker's links are alike.
+    """
+    found = _OF_A_SERVICE.fullmatch(name)
+    return found is not None and (found[1] is None or value.startswith(_SERVICE_SCHEMES))
+
+
+_OF_A_SERVICE: Final = re.compile(
+    r"HOLDFAST(?:_[A-Z0-9]+)*?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)|(PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?))"
+)
+_SERVICE_SCHEMES: Final = ("tcp://", "udp://", "sctp://")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -795,7 +834,13 @@ def _find_file(
     row = BY_NAME["data_dir"]
     folder = flags.get(row.name) or environment.get(row.variable) or row.default
     beside = parse_path(folder) / CONFIG_FILE_NAME
-    return beside if beside.is_file() else None
+    try:
+        return beside if beside.is_file() else None
+    except PermissionError:
+        raise ConfigError(
+            f"Can't look into the data folder {beside.parent}: run this as the user that runs "
+            "the server, or as root."
+        ) from None
 
 
 def _file_text(name: str, value: object, path: Path) -> str:
@@ -872,23 +917,6 @@ def _compose(values: Mapping[str, object]) -> Options:
         bootstrap=group("bootstrap", BootstrapOptions),
         traffic=group("traffic", TrafficOptions),
     )
-
-
-def option_fields() -> list[str]:
-    """Return ``group.field`` of everything that a setting can fill."""
-    groups: tuple[tuple[str, type], ...] = (
-        ("folder", FolderOptions),
-        ("listen", ListenOptions),
-        ("root", RootOptions),
-        ("s3", S3Options),
-        ("console", ConsoleOptions),
-        ("storage", StorageOptions),
-        ("logs", LogOptions),
-        ("outbound", OutboundOptions),
-        ("bootstrap", BootstrapOptions),
-        ("traffic", TrafficOptions),
-    )
-    return [f"{name}.{field.name}" for name, kind in groups for field in fields(kind)]
 
 
 def _check_together(settings: Settings) -> None:

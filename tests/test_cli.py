@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,10 @@ def run(
         (("fsck", "--data-dir", "/nowhere/x"), {}, 1, "There is no data folder"),
         (("key", "create", "--owner", "a", "--access-key", "x"), {}, 64, "together"),
         (("key", "create"), {}, 64, "--owner"),
-        (("nonsense",), {}, 64, "invalid choice"),
-        (("serve", "--wrokers", "2"), {}, 64, "unrecognized arguments"),
+        (("servee",), {}, 64, "no command 'servee' (did you mean serve?); see holdfast --help"),
+        (("tenant", "creat"), {}, 64, "(did you mean create?); see holdfast tenant --help"),
+        (("serve", "--wrokers", "2"), {}, 64, "--wrokers 2 (did you mean --workers?)"),
+        (("tenant", "create", "a", "b"), {}, 64, "see holdfast tenant create --help"),
         ((), {}, 64, "COMMAND"),
     ],
 )
@@ -81,6 +85,25 @@ def test_config_show_masks_secrets_and_names_origins() -> None:
     assert shown["root_secret_key"]["value"] == "********"
 
 
+def test_help_and_version_are_found_where_people_look() -> None:
+    """As a word and as a flag."""
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "key", "create").stdout == run("key", "create", "--help").stdout
+    assert run("--version").stdout.startswith("holdfast ")
+
+
+def test_signs_that_the_output_does_not_know_are_no_failure(tmp_path: Path) -> None:
+    """A remedy has an arrow before it, and names can hold anything."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "master.key").touch(mode=0o644)
+    done = run(
+        "doctor", "--data-dir", str(tmp_path), environment={"PYTHONIOENCODING": "ascii:strict"}
+    )
+    assert "\\u2192 chmod 600" in done.stdout
+    assert done.stderr == ""
+
+
 def test_version_says_what_is_needed_for_a_report() -> None:
     """One object with the program's, Python's and OpenSSL's version."""
     assert set(json.loads(run("version", "--json").stdout)) == {"holdfast", "python", "openssl"}
@@ -104,6 +127,46 @@ def test_doctor_checks_and_gives_remedies(tmp_path: Path) -> None:
     done = run("doctor", *settings, "--console-listen", f"{HOST}:0")
     assert done.returncode == 1
     assert "chmod 600" in done.stdout
+
+
+def test_doctor_warns_of_a_backups_barrier_that_was_left_behind(tmp_path: Path) -> None:
+    """Nothing is freed while it stands; one of today belongs to somebody."""
+    folder = tmp_path / "data"
+    barrier = folder / "run" / "backup-barrier"
+    barrier.parent.mkdir(parents=True)
+    barrier.touch()
+
+    def warnings() -> list[str]:
+        findings = json.loads(run("doctor", "--json", "--data-dir", str(folder)).stdout)
+        return [one["text"] for one in findings if "backup-barrier" in one["text"]]
+
+    assert warnings() == []
+    two_days_ago = barrier.stat().st_mtime - 2 * 86_400
+    os.utime(barrier, (two_days_ago, two_days_ago))
+    (said,) = warnings()
+    assert "stands for 2 days" in said
+
+
+def test_doctor_says_where_a_lost_master_key_is_looked_for(private_server: Server) -> None:
+    """Every command does, with what to do about it, and nothing is made in its place."""
+    private_server.stop()
+    key = private_server.data_dir / "keys" / "master.key"
+    key.rename(key.with_name("elsewhere"))
+    findings = json.loads(private_server.command("doctor", "--json", expect=1).stdout)
+    (found,) = [one for one in findings if one["check"] == "keys"]
+    assert found["level"] == "fail"
+    assert "HOLDFAST_MASTER_KEY_FILE" in found["remedy"]
+    assert "Put it back" in private_server.command("tenant", "list", expect=78).stderr
+    assert not key.exists()
+
+
+def test_doctor_says_what_a_folder_has_lost(tmp_path: Path) -> None:
+    """Not that it will be made at the first start."""
+    (tmp_path / "objects" / "0123456789abcdef").mkdir(parents=True)
+    findings = json.loads(run("doctor", "--json", "--data-dir", str(tmp_path)).stdout)
+    (found,) = [one for one in findings if one["check"] == "accounts"]
+    assert found["level"] == "fail"
+    assert "has lost its metadata" in found["text"]
 
 
 def test_doctor_knows_where_the_running_server_listens(server: Server) -> None:
@@ -288,12 +351,12 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     do("user", "set", "ana", *here, "--display-name", "Ana")
     do("user", "unlock", "ana", *here)
     do("user", "end-sessions", "ana", *here)
-    do("user", "tag", "ana", "team=red", *here)
+    do("user", "tag", "ana", *here, "team=red")
     shown = told("user", "show", "ana", *here)
     assert (shown["display_name"], shown["tags"]) == ("Ana", [["team", "red"]])
 
     do("group", "create", "devs", *here)
-    do("group", "add", "devs", "ana", *here)
+    do("group", "add", "devs", "ana", *here, "ana")
     assert [user["name"] for user in told("group", "members", "devs", *here)] == ["ana"]
     assert [group["name"] for group in told("group", "list", "--user", "ana", *here)] == ["devs"]
 
@@ -302,6 +365,9 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     do("policy", "attach", "all", "--group", "devs", *here)
     do("policy", "attach", "read-only", "--user", "ana", *here)
     do("policy", "put-inline", "mine", "-", "--user", "ana", *here, stdin=ALLOW)
+    seen = do("user", "show", "ana", *here)
+    assert "policies: read-only, user, mine (embedded)" in seen
+    assert "groups: devs" in seen
     held = told("policy", "of", "--user", "ana", *here)
     assert [policy["name"] for policy in held["attached"]] == ["read-only", "user"]
     assert held["inline"] == ["mine"]
@@ -475,6 +541,39 @@ def test_a_tenants_buckets_are_shared_limited_and_deleted(
     assert grant["grantee"] not in listed
     told("grant", "remove", "anas", "--user", "bob", *here)
     assert bob.call("GET", "/anas/k").status == 403
+    told("user", "create", "far")
+    assert "the tenant acme does not share" in typing.do(
+        "grant", "add", "anas", "--user", "far", "--access", "read"
+    )
+    told("tenant", "set", "acme", "--sharing", "on")
+    assert "does not share" not in typing.do(
+        "grant", "add", "anas", "--user", "far", "--access", "read"
+    )
+    assert "bucket nix cannot be found" in typing.do("grant", "list", "nix", expect=66)
+    asked = ("explain", "--principal", "ana", *here)
+    slip = (*asked, "--action", "s3:GetObjct", "--resource", "arn:aws:s3:::anas/k")
+    assert "did you mean s3:getobject?" in typing.do(*slip, expect=65)
+    slip = (*asked, "--action", "s3:GetObject", "--resource", "anas/k")
+    assert "arn:aws:s3:::bucket/key" in typing.do(*slip, expect=65)
+    of_none = (*asked, "--action", "s3:GetObject", "--resource", "arn:aws:s3:::nix/k")
+    assert "There is no bucket nix" in typing.do(*of_none)
+    (seen,) = told("bucket", "list", *here)
+    assert (seen["name"], seen["owner"], seen["objects"], seen["bytes"]) == ("anas", "ana", 1, 4)
+    assert "anas" in {one["name"] for one in told("bucket", "list")}
+    told("bucket", "give", "anas", "--user", "bob")
+    assert bob.call("GET", "/anas/k").body == b"body"
+    assert ana.call("GET", "/anas").status == 403
+    assert "anas" in typing.do("bucket", "list", *here)
+    told("bucket", "give", "anas", "--root")
+    assert bob.call("GET", "/anas").status == 403
+    typing.do("bucket", "give", "anas", "--user", "nobody", expect=66)
+    typing.do("bucket", "give", "nix", "--user", "ana", expect=66)
+    told("user", "create", "clerk", *here)
+    told("user", "set", "clerk", "--owns-as", "tenant", *here)
+    assert "belongs to its tenant" in typing.do(
+        "bucket", "give", "anas", "--user", "clerk", expect=65
+    )
+    told("bucket", "give", "anas", "--user", "ana")
     told("quota", "set", *here, "--bytes", "5")
     assert ana.call("PUT", "/anas/more", body=b"body").status == 403
     told("quota", "set", *here, "--bytes", "none")
@@ -574,7 +673,7 @@ def test_fsck_finds_a_damaged_object_beside_the_server(private_server: Server) -
     with large.open("r+b") as blob:
         blob.seek(1 << 20)
         blob.write(b"not what was written")
-    assert "clean" in private_server.command("fsck").stdout
+    assert "--deep verifies every byte" in private_server.command("fsck").stdout
     done = private_server.command("fsck", "--deep", expect=1)
     assert "kept: key 'films/\\xe4 b'" in done.stdout
     assert "can't be repaired" in done.stdout
@@ -636,3 +735,17 @@ def test_roles_run_alone(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         server.close()
+
+
+class Interrupted(list[str]):
+    """Arguments during which somebody types Ctrl-C."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Be interrupted."""
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_command_ends_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also while it is still being loaded, which is most of the time of a short one."""
+    assert main(Interrupted(["version"])) == 130
+    assert capsys.readouterr() == ("", "")

@@ -1,5 +1,6 @@
 """Settings: three sources and a default, and no way to get one wrong in silence."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,9 @@ def test_each_setting_is_reachable_by_all_sources(row: config.Setting, tmp_path:
 
 
 SAMPLES = {
+    "bootstrap_user": "app",
+    "bootstrap_access_key": "APPKEY",
+    "bootstrap_secret_key": SECRET,
     "data_dir": "/srv/holdfast",
     "s3_listen": "127.0.0.1:9000",
     "console_listen": "[::1]:9001",
@@ -87,6 +91,8 @@ SAMPLES = {
 PAIRS = {
     "root_access_key": ("root_secret_key",),
     "root_secret_key": ("root_access_key",),
+    "bootstrap_access_key": ("bootstrap_secret_key", "bootstrap_user"),
+    "bootstrap_secret_key": ("bootstrap_access_key", "bootstrap_user"),
     "tls_certificate": ("tls_key",),
     "tls_key": ("tls_certificate",),
     "proxy_protocol": ("trusted_proxies",),
@@ -107,7 +113,7 @@ def _but_host_id(settings: config.Settings) -> str:
         ({"HOLDFAST_S3_LISTEN": "0.0.0.0:99999"}, "give host:port"),
         ({"HOLDFAST_WORKERS": "many"}, "a whole number"),
         ({"HOLDFAST_SIGV2": "maybe"}, "true or false"),
-        ({"HOLDFAST_SPACE_RESERVE": "1 GB"}, "a size such as"),
+        ({"HOLDFAST_SPACE_RESERVE": "1 GX"}, "a size such as"),
         ({"HOLDFAST_REGION": "Not A Region"}, "lower-case letters"),
         ({"HOLDFAST_TRUSTED_PROXIES": "somewhere"}, "networks"),
         ({"HOLDFAST_PUBLIC_S3_URL": "ftp://x"}, "an address without a path"),
@@ -180,6 +186,71 @@ def test_a_secret_file_that_everybody_can_read_is_refused(tmp_path: Path) -> Non
         load({"root_secret_key_file": str(file)}, {"HOLDFAST_ROOT_ACCESS_KEY": "abc"})
 
 
+@pytest.mark.parametrize(
+    ("path", "mode", "is_open"),
+    [
+        ("/run/secrets/root", 0o444, False),
+        ("/etc/holdfast/root", 0o444, True),
+        ("/etc/holdfast/root", 0o640, False),
+        ("/run/secrets/../root", 0o444, True),
+        ("/run/secrets-of-mine/root", 0o444, True),
+    ],
+)
+def test_a_containers_own_place_for_secrets_is_trusted(
+    path: str, mode: int, *, is_open: bool
+) -> None:
+    """Docker mounts them there for everybody, and the mode can't be changed from inside."""
+    assert config.is_open_to_all(Path(path), mode) == is_open
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOLDFAST_SERVICE_HOST", "10.0.0.7"),
+        ("HOLDFAST_SERVICE_PORT_S3", "8080"),
+        ("HOLDFAST_CONSOLE_SERVICE_PORT", "8081"),
+        ("HOLDFAST_PORT", "tcp://10.0.0.7:8080"),
+        ("HOLDFAST_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+        ("HOLDFAST_MY_S3_PORT_8080_TCP_ADDR", "10.0.0.7"),
+    ],
+)
+def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(name: str, value: str) -> None:
+    """Every container beside the service gets these variables, the server's own too."""
+    load({}, {name: value})
+
+
+@pytest.mark.parametrize("name", ["HOLDFAST_PORT", "HOLDFAST_S3_PORT", "HOLDFAST_SERVICE"])
+def test_a_setting_that_looks_like_these_is_refused_all_the_same(name: str) -> None:
+    """Somebody meant something by it."""
+    with pytest.raises(ConfigError, match="There is no setting"):
+        load({}, {name: "8080"})
+
+
+def test_an_empty_secret_file_is_named(tmp_path: Path) -> None:
+    """It would count as no secret, and the sentence be about something else."""
+    file = tmp_path / "secret"
+    file.write_text("\n")
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="is empty: put root_secret_key into it"):
+        load({"root_secret_key_file": str(file)}, {"HOLDFAST_ROOT_ACCESS_KEY": "abc"})
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("1000", 1000), ("1KiB", 1024), ("2kB", 2000), ("2 KB", 2000), ("1GB", 10**9)],
+)
+def test_sizes_are_written_by_1024_or_by_1000(text: str, size_bytes: int) -> None:
+    """As disks and other programs name them."""
+    assert config.parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e9", "1 gb", "1kiB", "999999999TiB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """Also what no disk and no column of a database could hold."""
+    with pytest.raises(ValueError, match="a size such as"):
+        config.parse_size(text)
+
+
 def test_no_refusal_and_no_listing_holds_a_secret() -> None:
     """Secrets are masked where settings are shown, and left out of sentences."""
     environment = {"HOLDFAST_ROOT_ACCESS_KEY": "abc", "HOLDFAST_ROOT_SECRET_KEY": SECRET}
@@ -193,8 +264,24 @@ def test_every_setting_fills_exactly_one_option() -> None:
     """No setting is declared that no layer receives, and no two fill the same."""
     targets = [row.target for row in config.SETTINGS]
     assert len(set(targets)) == len(targets)
-    assert set(targets) <= set(config.option_fields())
+    options = load({}, {}).options
+    assert set(targets) <= {
+        f"{group.name}.{option.name}"
+        for group in fields(options)
+        for option in fields(getattr(options, group.name))
+    }
     assert len({row.flag for row in config.SETTINGS}) == len(config.SETTINGS)
+
+
+def test_the_defaults_of_options_are_those_of_the_settings() -> None:
+    """Tests and tools that build options themselves try what ships."""
+    options = load({}, {}).options
+    for group in fields(options):
+        filled = getattr(options, group.name)
+        for option in fields(filled):
+            if option.default is not MISSING:
+                place = f"{group.name}.{option.name}"
+                assert getattr(filled, option.name) == option.default, place
 
 
 def test_variables_of_the_test_suite_are_not_settings() -> None:

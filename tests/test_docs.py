@@ -17,7 +17,7 @@ import s3fs
 from storage_server import config
 from storage_server.processes.errors import EXIT_USAGE
 from storage_server.s3 import operations
-from storage_server.s3_api.handlers import TABLE
+from storage_server.s3_api.handlers.table import TABLE
 from tests.clients.commands import find_program
 from tests.fakes.oidc_issuer import OidcIssuer
 from tests.servers import REGION, Server, fresh_name

@@ -1,15 +1,17 @@
 """The parser's parts that every command shares: wrong use, settings as flags, JSON."""
 
 import argparse
+import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from storage_server import config
 from storage_server.cli.words import WORDS
 from storage_server.processes.errors import EXIT_USAGE
 
+COMMAND: Final = "COMMAND"
 Run = Callable[[argparse.Namespace], int]
 _PREFIX = "setting_"
 # Whose help lists every setting; that of the others would be nothing else.
@@ -24,12 +26,30 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong in one sentence."""
         self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Say which arguments nothing is known of, and what the first may have been meant as."""
+        flag = unknown[0].partition("=")[0]
+        near = _nearest(flag, self._option_string_actions) if flag.startswith("--") else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a command that there is not, without listing all that there are."""
+        if action.metavar == COMMAND and value not in (action.choices or ()):
+            near = _nearest(str(value), action.choices or ())
+            raise argparse.ArgumentError(None, f"there is no command {value!r}{near}")
+        super()._check_value(action, value)
+
+
+def _nearest(text: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(text, list(known), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
 
 def add_noun(commands: Any, name: str) -> Any:
     """Add a word that commands follow, and return the place for them."""
     text = WORDS[name].text
     noun = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    return noun.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    return noun.add_subparsers(title="commands", required=True, metavar=COMMAND)
 
 
 def add_word(
@@ -46,7 +66,7 @@ def add_command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=text, description=text, allow_abbrev=False
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser, rest=None)
     if has_json:
         parser.add_argument("--json", action="store_true", help="print JSON")
     _add_settings(parser, lists_all=name in _ABOUT_SETTINGS)

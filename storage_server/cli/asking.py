@@ -1,6 +1,7 @@
 """What commands about accounts share: asking, paging, and the arguments that come often."""
 
 import argparse
+import getpass
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -184,7 +185,10 @@ def given_secret(text: str, flag: str) -> str:
         if text:
             warn(f"other users can read a command's arguments: pipe it into {flag} -")
         return text
-    line = sys.stdin.readline().rstrip("\r\n")
+    if sys.stdin.isatty():
+        line = getpass.getpass("Secret: ")  # typed, it is not shown
+    else:
+        line = sys.stdin.readline().rstrip("\r\n")
     if not line:
         raise StartError("No secret came on standard input: pipe one line into this command.")
     return line

@@ -65,5 +65,6 @@ def _fsck(given: argparse.Namespace) -> int:
     if given.json:
         print_json(summary)
     else:
-        print_line(summary.text)
+        unread = "" if given.deep else " (headers and lengths; --deep verifies every byte)"
+        print_line(summary.text + unread)
     return int(not summary.is_clean)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from storage_server.cli.arguments import add_command, add_noun
 from storage_server.cli.asking import add_in_tenant, ask, parse_day, say_done
-from storage_server.cli.output import day_and_time, print_json
+from storage_server.cli.output import day_and_time, print_json, warn
 from storage_server.cli.tables import print_list
 from storage_server.processes.requests import grants
 from storage_server.s3.policy.bucket_grants import Access
@@ -74,7 +74,12 @@ def _add(given: argparse.Namespace) -> int:
     wanted = grants.Add(
         given.bucket, kind, name, given.tenant, Access(given.access), parse_day(given.expires)
     )
-    ask(given, grants.ADD, wanted)
+    waits_for = ask(given, grants.ADD, wanted).waits_for
+    if waits_for:
+        warn(
+            f"the tenant {waits_for} does not share: the grant holds from "
+            f"`holdfast tenant set {waits_for} --sharing on`"
+        )
     return say_done(
         given,
         f"{given.bucket}: {given.access} for {kind} {name}",

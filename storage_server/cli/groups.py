@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     add_switches(kinds, _set_enabled, "group")
     for name, text in (("add", "put users into a group"), ("remove", "take users out of a group")):
         parser = add_named(kinds, name, text, _move)
-        parser.set_defaults(adds=name == "add")
+        parser.set_defaults(adds=name == "add", rest="users")
         parser.add_argument("users", nargs="+", metavar="USER", help="the users' names")
     add_named(kinds, "members", "list the users in a group", _members)
     add_named(kinds, "delete", "remove a group for good", _delete).add_argument(
@@ -89,12 +89,11 @@ def _set_enabled(given: argparse.Namespace) -> int:
 
 def _move(given: argparse.Namespace) -> int:
     command = groups.ADD if given.adds else groups.REMOVE
-    for user in given.users:
+    names = list(dict.fromkeys(given.users))
+    for user in names:
         ask(given, command, groups.Member(given.tenant, given.name, user))
     word = "now in" if given.adds else "no longer in"
-    return say_done(
-        given, f"{', '.join(given.users)}: {word} {given.name}", name=given.name, users=given.users
-    )
+    return say_done(given, f"{', '.join(names)}: {word} {given.name}", name=given.name, users=names)
 
 
 def _members(given: argparse.Namespace) -> int:

@@ -4,9 +4,11 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+from storage_server.core import limits
 
 
 def print_line(text: str) -> None:
@@ -19,6 +21,11 @@ def print_json(value: Any) -> None:
     """Print one JSON document on one line."""
     builtins = msgspec.to_builtins(value)
     print_line(json.dumps(builtins, ensure_ascii=False))
+
+
+def print_document(text: str) -> None:
+    """Print a document in JSON so that people can read it; it stays the same document."""
+    print_line(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -34,6 +41,22 @@ def day_and_time(time_us: int) -> str:
     if not time_us:
         return ""
     return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def size_in_words(size_bytes: int) -> str:
+    """Return a size in the largest unit of which there is one, with two digits behind the point."""
+    for unit, unit_bytes in _UNITS:
+        if size_bytes >= unit_bytes:
+            return f"{size_bytes / unit_bytes:.2f}".rstrip("0").rstrip(".") + f" {unit}"
+    return f"{size_bytes} B"
+
+
+_UNITS: Final = (
+    ("TiB", limits.TIB),
+    ("GiB", limits.GIB),
+    ("MiB", limits.MIB),
+    ("KiB", limits.KIB),
+)
 
 
 def say(lines: Sequence[str]) -> None:

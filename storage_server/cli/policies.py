@@ -12,7 +12,7 @@ from storage_server.cli.asking import (
     read_document,
     say_done,
 )
-from storage_server.cli.output import day_and_time, print_facts, print_json, print_line
+from storage_server.cli.output import day_and_time, print_document, print_facts, print_json
 from storage_server.cli.tables import print_list, print_table
 from storage_server.processes.errors import EXIT_USAGE, StartError
 from storage_server.processes.requests import members, policies
@@ -125,7 +125,7 @@ def _show(given: argparse.Namespace) -> int:
         print_json(shown)
     else:
         print_facts((*_facts(shown.policy), ("version", shown.version.version)))
-        print_line(shown.version.document)
+        print_document(shown.version.document)
     return 0
 
 
@@ -220,7 +220,7 @@ def _inline(given: argparse.Namespace) -> int:
         if given.json:
             print_json(shown)
         else:
-            print_line(shown.document)
+            print_document(shown.document)
         return 0
     if given.change == "put-inline":
         document = read_document(given.document)

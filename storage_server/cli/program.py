@@ -1,12 +1,14 @@
 """The program: its parser, put together for the word that was typed, and how it ends."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+import storage_server
 from storage_server import config
-from storage_server.cli.arguments import Parser
+from storage_server.cli.arguments import COMMAND, Parser
 from storage_server.cli.loading import load
 from storage_server.cli.output import fail
 from storage_server.cli.words import WORDS
@@ -19,10 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What people can cause ends as one sentence on standard error, never as a traceback.
     """
-    texts = sys.argv[1:] if arguments is None else list(arguments)
-    given = _parser(texts[0] if texts else "").parse_args(texts)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names and documents hold signs that a terminal or a pipe may not know.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return int(given.run(given))
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
     except config.ConfigError as error:
         return fail(str(error), EXIT_CONFIG)
     except StartError as error:
@@ -40,6 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _run(texts: list[str]) -> int:
+    if texts[:1] == ["help"]:
+        texts = [*texts[1:], "--help"]
+    given, unknown = _parser(texts[0] if texts else "").parse_known_args(texts)
+    if unknown and given.rest is not None and not any(one.startswith("-") for one in unknown):
+        # Flags stood before the last words, and argparse had given up waiting for more of these.
+        getattr(given, given.rest).extend(unknown)
+    elif unknown:
+        given.parser.refuse(unknown)
+    return int(given.run(given))
+
+
 _EXITS: Final = {
     "ValidationError": os.EX_DATAERR,
     "MalformedPolicyDocument": os.EX_DATAERR,
@@ -55,7 +71,10 @@ def _parser(word: str) -> Parser:
     parser = Parser(
         prog="holdfast", description="S3-compatible object storage.", allow_abbrev=False
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument(
+        "--version", action="version", version=f"holdfast {storage_server.__version__}"
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar=COMMAND)
     typed = WORDS[word].module if word in WORDS else ""
     for name, (text, module) in WORDS.items():
         if module != typed:

@@ -6,8 +6,9 @@ from typing import Any, Final
 from storage_server import config
 from storage_server.cli.arguments import add_noun
 from storage_server.cli.asking import add_in_tenant, ask
-from storage_server.cli.output import print_json
+from storage_server.cli.output import print_json, size_in_words
 from storage_server.cli.tables import print_table
+from storage_server.core import limits
 from storage_server.processes.errors import EXIT_USAGE, StartError
 from storage_server.processes.requests import quotas
 from storage_server.services.account_views import Kind, Limit, Quota
@@ -119,9 +120,9 @@ def _print(given: argparse.Namespace, quota: Quota) -> int:
         [
             (
                 name,
-                str(quota.used.get(name, "")),
-                _shown(quota.limits.get(name, Limit()).hard),
-                _shown(quota.limits.get(name, Limit()).soft),
+                _shown(name, quota.used.get(name), ""),
+                _shown(name, quota.limits.get(name, Limit()).hard),
+                _shown(name, quota.limits.get(name, Limit()).soft),
             )
             for name in names
         ],
@@ -129,5 +130,9 @@ def _print(given: argparse.Namespace, quota: Quota) -> int:
     return 0
 
 
-def _shown(number: int | None) -> str:
-    return _NONE if number is None else str(number)
+def _shown(name: str, number: int | None, nothing: str = _NONE) -> str:
+    if number is None:
+        return nothing
+    if name not in _SIZES or number < limits.KIB:
+        return str(number)
+    return f"{number} ({size_in_words(number)})"

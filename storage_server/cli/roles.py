@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
     add_switches(kinds, _set_enabled, "role")
     tagging = add_named(kinds, "tag", "replace a role's tags", _tag)
     tagging.add_argument("tags", nargs="*", metavar="KEY=VALUE", help="none takes all away")
+    tagging.set_defaults(rest="tags")
     boundary = add_named(kinds, "set-boundary", "bound what a role may do", _set_boundary)
     boundary.add_argument("policy", metavar="POLICY", help="name or ARN; none lifts it")
     add_named(kinds, "end-sessions", "make all sessions of a role fail", _end_sessions)

@@ -3,13 +3,16 @@
 import argparse
 import logging
 import os
+import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import storage_server
 from storage_server.cli.arguments import add_word, settings_of
 from storage_server.cli.output import print_line, say
+from storage_server.config import BY_NAME, Settings
 from storage_server.processes.commands import migrate, run_role
 from storage_server.processes.lifeline import hold_signals
 from storage_server.processes.logs import LogWriter, start_logging
@@ -33,8 +36,9 @@ def _serve(given: argparse.Namespace) -> int:
     writer = LogWriter()
     start_logging(settings.options.logs, "supervisor", writer)
     try:
+        show_welcome = partial(_show_welcome, _folder_flag(settings))
         return serve(
-            settings, os.environ, _show_secret, _show_welcome, lambda role: given.main([role])
+            settings, os.environ, _show_secret, show_welcome, lambda role: given.main([role])
         )
     finally:
         writer.close()
@@ -65,7 +69,7 @@ def _show_secret(shown: ShownOnce) -> None:
     )
 
 
-def _show_welcome(welcome: Welcome) -> None:
+def _show_welcome(folder_flag: str, welcome: Welcome) -> None:
     """Print where everything is and what to type next."""
     generated = welcome.generated
     key = generated.access_key_id if generated else welcome.root_access_key or "<access key id>"
@@ -87,10 +91,18 @@ def _show_welcome(welcome: Welcome) -> None:
             "    aws s3 mb s3://first-bucket",
             "    aws s3 cp README.md s3://first-bucket/ && aws s3 ls s3://first-bucket",
             "",
-            f"  A key for somebody else: {_program()} key create --owner alice",
+            f"  A key for somebody else: {_program()} key create --owner alice{folder_flag}",
             "",
         )
     )
+
+
+def _folder_flag(settings: Settings) -> str:
+    """Return the flag without which another command would look for another folder."""
+    data_dir = settings.origins["data_dir"]
+    if data_dir.source in {"default", BY_NAME["data_dir"].variable}:
+        return ""
+    return f" --data-dir {shlex.quote(str(settings.options.folder.data_dir))}"
 
 
 def _program() -> str:

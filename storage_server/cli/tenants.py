@@ -11,13 +11,13 @@ from storage_server.cli.tables import print_list
 from storage_server.processes.admin_socket import Refused
 from storage_server.processes.errors import EXIT_FAILED, EXIT_USAGE, StartError
 from storage_server.processes.requests import tenants
+from storage_server.s3.messages.public_access import ALL_FLAGS, FLAGS
 from storage_server.services.account_views import Default, Deletion, Ownership, State, Tenant
 
 _WATCH_S: Final = 0.5
 _INHERITED: Final = "installation"
 _ON_OFF = {"on": True, "off": False}
 _AS_SET: Final = "as the installation's setting"
-_FLAGS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
 def add(commands: Any) -> None:
@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
         ("--default-public-access-block", "flags that new buckets start with"),
     ):
         change.add_argument(
-            flag, metavar="FLAGS", help=f"{text}: all, none, or some of {','.join(_FLAGS)}"
+            flag, metavar="FLAGS", help=f"{text}: all, none, or some of {','.join(FLAGS)}"
         )
     change.epilog = f"{_INHERITED!r} leaves what new buckets start with to holdfast setting."
     delete = _named(kinds, "delete", "close a tenant and delete all that it has", _delete)
@@ -176,22 +176,21 @@ def _print_step(given: argparse.Namespace, deletion: Deletion) -> None:
 
 
 def _flags(text: str | None) -> int | None:
-    """Return flags as bits, in S3's order."""
+    """Return flags as bits."""
     if text is None or text in {"all", "none"}:
-        return {None: None, "all": 15, "none": 0}[text]
-    named = text.split(",")
-    unknown = set(named) - set(_FLAGS)
-    if unknown:
+        return {None: None, "all": ALL_FLAGS, "none": 0}[text]
+    named = set(text.split(","))
+    if unknown := named - FLAGS.keys():
         raise StartError(
-            f"There is no flag {min(unknown)!r}: there are {', '.join(_FLAGS)}.", EXIT_USAGE
+            f"There is no flag {min(unknown)!r}: there are {', '.join(FLAGS)}.", EXIT_USAGE
         )
-    return sum(1 << bit for bit, flag in enumerate(_FLAGS) if flag in named)
+    return sum(FLAGS[flag] for flag in named)
 
 
 def _flag_names(flags: int | None) -> str:
     if flags is None:
         return _AS_SET
-    return ", ".join(flag for bit, flag in enumerate(_FLAGS) if flags >> bit & 1) or "none"
+    return ", ".join(flag for flag, bit in FLAGS.items() if flags & bit) or "none"
 
 
 def _print(given: argparse.Namespace, tenant: Tenant) -> int:

@@ -17,7 +17,7 @@ from storage_server.cli.asking import (
 )
 from storage_server.cli.output import day_and_time, print_facts, print_json, print_line
 from storage_server.cli.tables import print_list
-from storage_server.processes.requests import members, users
+from storage_server.processes.requests import groups, members, policies, users
 from storage_server.services.account_views import OwnerKind, User
 
 _FORCED: Final = "with its keys, policies and service accounts"
@@ -52,6 +52,7 @@ def add(commands: Any) -> None:
     add_switches(kinds, _set_enabled, "user")
     tagging = add_named(kinds, "tag", "replace a user's tags", _tag)
     tagging.add_argument("tags", nargs="*", metavar="KEY=VALUE", help="none takes all away")
+    tagging.set_defaults(rest="tags")
     boundary = add_named(kinds, "set-boundary", "bound what a user may do", _set_boundary)
     boundary.add_argument("policy", metavar="POLICY", help="name or ARN; none lifts it")
     reset = add_named(kinds, "reset-password", "give a user a password", _reset_password)
@@ -81,7 +82,21 @@ def _create(given: argparse.Namespace) -> int:
 
 
 def _show(given: argparse.Namespace) -> int:
-    return _print(given, ask(given, users.SHOW, members.Named(given.tenant, given.name)))
+    user = ask(given, users.SHOW, members.Named(given.tenant, given.name))
+    if given.json:
+        return _print(given, user)
+    _print(given, user)
+    held = ask(given, policies.HELD, policies.Whose(given.tenant, "user", user.name))
+    inside = ask_all(
+        lambda marker: ask(given, groups.OF_USER, groups.Members(given.tenant, user.name, marker))
+    )
+    print_line(f"policies: {', '.join(_names_of(held)) or 'none'}")
+    print_line(f"groups: {', '.join(one.name for one in inside) or 'none'}")
+    return 0
+
+
+def _names_of(held: policies.Held) -> list[str]:
+    return [*(one.name for one in held.attached), *(f"{one} (embedded)" for one in held.inline)]
 
 
 def _list(given: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "policy": Word("make policies and give them to users, groups and roles", "policies"),
         "key": Word("make and manage access keys", "keys"),
         "quota": Word("limit tenants, users and buckets", "quotas"),
+        "bucket": Word("list all buckets, and give them to other owners", "buckets"),
         "grant": Word("share buckets with users, groups and tenants", "grants"),
         "provider": Word("trust OpenID Connect providers of web identities", "providers"),
         "session": Word("end a session before its time", "sessions"),

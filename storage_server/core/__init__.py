@@ -1,1 +1,1 @@
-"""The vocabulary that every other package speaks: ids, names, limits, clock, error base."""
+"""The vocabulary that every other package speaks: ids, names, limits, clock, randomness, errors."""

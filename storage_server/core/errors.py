@@ -6,9 +6,9 @@ from typing import ClassVar
 class ApiError(Exception):
     """An answer that is not a success: a code, a status and a sentence for the client.
 
-    Subclasses are the catalogue: code, status and message are class keywords, and a code is
-    refused when it is taken already within its ``catalogue``. Keyword arguments of the
-    constructor are details for the client, named as in the reply document.
+    Subclasses are the catalogues: code, status and message are class keywords, and a code that
+    another class has is refused. Keyword arguments of the constructor are details for the client,
+    named as in the reply document.
     """
 
     code: ClassVar[str] = ""

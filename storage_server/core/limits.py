@@ -1,4 +1,7 @@
-"""Every bound in one place, with its unit and the reason for its size."""
+"""The bounds of the protocol and of what is stored, with their units and reasons.
+
+What bounds only the work inside one module (a cache, a batch, a retry) stands at its head.
+"""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -7,7 +10,6 @@ TIB = 1024 * GIB
 
 # --- S3 (AWS's published limits unless said) -------------------------------------------------
 KEY_BYTES_MAX = 1024
-BUCKET_NAME_CHARS_MIN, BUCKET_NAME_CHARS_MAX = 3, 63
 PART_NUMBER_MAX = 10_000
 PART_BYTES_MIN = 5 * MIB  # every part but the last
 PART_BYTES_MAX = 5 * GIB
@@ -46,7 +48,6 @@ DRAIN_BYTES_MAX = 1 * MIB  # what an early error reads of a body before it close
 BUCKET_POLICY_BYTES_MAX = 20 * KIB
 POLICY_BYTES_MAX = 128 * KIB  # any other document, white space included: AWS's parameter length
 MANAGED_POLICY_CHARS_MAX = 6_144
-INLINE_POLICY_CHARS_MAX = 10_240  # a role's; users have 2,048 and groups 5,120 in all
 SESSION_POLICY_CHARS_MAX = 2_048
 TENANT_POLICY_CHARS_MAX = 10_240  # a service control policy's
 TRUST_POLICY_CHARS_MAX = 4_096
@@ -83,6 +84,11 @@ assert BUCKET_DOCUMENTS_BYTES_MAX < ROW_BYTES_MAX
 assert SEGMENT_BODY_BYTES_MAX <= SEGMENT_BYTES_MAX
 assert CHUNK_BYTES % 4096 == 0
 
+# --- Processes -------------------------------------------------------------------------------
+WORKERS_MAX = 256  # S3 workers of an instance
+PROCESSES_MAX = 320  # that may hold a place in what they share: workers, those just ending, others
+assert WORKERS_MAX < PROCESSES_MAX
+
 # --- Control database ------------------------------------------------------------------------
 SQL_WAIT_MAX_S = 10  # for the one writer lock: some thousand changes pass in that time
 SQL_CONNECT_TIMEOUT_S = 5
@@ -103,7 +109,6 @@ POLICY_NAME_CHARS_MAX = 128
 PATH_CHARS_MAX = 512
 DISPLAY_NAME_CHARS_MAX = 256
 DESCRIPTION_CHARS_MAX = 1_000
-EMAIL_CHARS_MAX = 254  # the longest that mail can be sent to (RFC 5321)
 ROLE_SESSION_SECONDS_MIN, ROLE_SESSION_SECONDS_MAX = 3_600, 43_200
 SECRET_KEY_CHARS_MIN, SECRET_KEY_CHARS_MAX = 8, 256  # imported ones; ours have 40
 PASSWORD_CHARS_MIN, PASSWORD_CHARS_MAX = 12, 256  # ours; the hash takes any length

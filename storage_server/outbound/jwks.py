@@ -12,7 +12,7 @@ import msgspec
 from storage_server.core.clock import Clock
 from storage_server.outbound.fetch import FetchFailed
 
-_log = logging.getLogger("storage_server.outbound")
+_LOG: Final = logging.getLogger("holdfast.outbound")
 
 _SECOND_US: Final = 1_000_000
 FRESH_US: Final = 3_600 * _SECOND_US  # asked again after an hour, so that dropped keys go
@@ -94,7 +94,7 @@ class KeySets:
         try:
             keys = await self._fetch(*place)
         except FetchFailed as error:
-            _log.warning("no keys from web identity provider %r: %s", place[0][:200], error)
+            _LOG.warning("no keys from web identity provider %r: %s", place[0][:200], error)
             kept = _Kept(before.keys, before.had_us, now) if before else _Kept((), now, now)
         else:
             kept = _Kept(keys, now, now)

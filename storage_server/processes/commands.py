@@ -15,7 +15,8 @@ from storage_server.processes.admin import Desk, Row, perform
 from storage_server.processes.admin_socket import Command, Told, Wanted
 from storage_server.processes.administration.table import TABLE
 from storage_server.processes.console_server import serve_console
-from storage_server.processes.datafolder import DataFolder, Layout
+from storage_server.processes.control_db_faults import place_of, reason_of
+from storage_server.processes.datafolder import DataFolder, Layout, as_owner
 from storage_server.processes.errors import EXIT_CONFIG, StartError
 from storage_server.processes.jobs_server import serve_jobs
 from storage_server.processes.life import run_loop
@@ -76,9 +77,10 @@ def do_alone(options: config.Options, command: Command[Wanted, Told], wanted: Wa
     async def do() -> Told:
         row: Row[Wanted, Told] = TABLE[command.name]
         async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
-            return await perform(Desk(graph.services, os.geteuid()), row, wanted)
+            return await perform(Desk(graph.services, os.getuid()), row, wanted)
 
-    with DataFolder.open(options.folder.data_dir, create=False) as folder:
+    root = options.folder.data_dir
+    with as_owner(root), DataFolder.open(root, create=False) as folder:
         state = InstanceState.open(folder.layout.state)
         return asyncio.run(do())
 
@@ -96,7 +98,8 @@ def check_folder(
         async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
             return await fsck.check(graph.store, repair=repair, report=report, deep=deep)
 
-    with DataFolder.open(options.folder.data_dir, create=False, alone=repair) as folder:
+    root = options.folder.data_dir
+    with as_owner(root), DataFolder.open(root, create=False, alone=repair) as folder:
         state = InstanceState.open(folder.layout.state)
         return asyncio.run(check())
 
@@ -109,6 +112,10 @@ def migrate(options: config.Options) -> None:
     """
     url = wiring.control_db_url(options.folder, Layout(options.folder.data_dir))
     try:
-        migrate_existing(url)
+        with as_owner(options.folder.data_dir):
+            migrate_existing(url)
     except (SqlGone, SchemaMismatch) as error:
-        raise StartError(f"Can't migrate the control database: {error}.", EXIT_CONFIG) from error
+        raise StartError(
+            f"Can't migrate the control database at {place_of(url)}: {reason_of(error, url)}.",
+            EXIT_CONFIG,
+        ) from error

@@ -4,8 +4,11 @@ import errno
 import fcntl
 import json
 import os
+import pwd
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +55,11 @@ class Layout:
     def keys(self) -> Path:
         """The wrapped keyring."""
         return self.root / "keys"
+
+    @property
+    def keyring(self) -> Path:
+        """The root keys, sealed by the master key."""
+        return self.keys / "keyring.json"
 
     @property
     def control_db(self) -> Path:
@@ -111,15 +119,19 @@ class DataFolder:
         """Lock the folder, shared or (``alone``) exclusively, and check that it can be used.
 
         Raises:
-            StartError: It is absent (and not to be made), foreign, too new, on a file system
-                without the locks it needs, or held by processes that exclude this one.
+            StartError: It is absent (and not to be made), foreign, another user's, too new,
+                without its metadata or keyring, on a file system without the locks it needs, or
+                held by processes that exclude this one.
         """
         layout = Layout(root)
         _make_root(root, create=create)
         refuse_file_system(root)
         _check_format(layout, create=create)
+        if create:
+            refuse_other_owner(layout.format, os.geteuid())
         for folder in (layout.run, layout.meta, layout.objects, layout.keys):
             _make_folder(folder)
+        refuse_lost_parts(layout)
         opened = cls(layout, [])
         try:
             opened._lock_shared_or_alone(alone=alone)
@@ -143,7 +155,7 @@ class DataFolder:
         return descriptor
 
     def adopt(self, descriptor: int) -> None:
-        """Keep a lock that the supervisor handed down at exec; ``close`` closes it."""
+        """Keep a lock that the supervisor handed down; ``close`` closes it."""
         os.set_inheritable(descriptor, False)
         self._descriptors.append(descriptor)
 
@@ -189,7 +201,7 @@ def is_role_taken(layout: Layout, role: str) -> bool:
     Looks without taking it, so that a server that starts just now is not refused.
     """
     try:
-        descriptor = os.open(layout.role_lock(role), os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(layout.role_lock(role), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -197,6 +209,47 @@ def is_role_taken(layout: Layout, role: str) -> bool:
     finally:
         os.close(descriptor)
     return bool(_FLOCK.unpack(found)[0] != fcntl.F_UNLCK)
+
+
+def refuse_other_owner(path: Path, user_id: int) -> None:
+    """Check that a server runs as the user whose data these are.
+
+    Root could write there, but what it makes its owner could not read afterwards.
+
+    Raises:
+        StartError: They are another user's.
+    """
+    owner_id = path.stat().st_uid
+    if owner_id != user_id:
+        raise StartError(
+            f"{path.parent} belongs to the user {_user_name(owner_id)}: run the server as that "
+            "user, or give the folder and all that is in it to this one (chown -R).",
+            EXIT_CONFIG,
+        )
+
+
+@contextmanager
+def as_owner(root: Path) -> Iterator[None]:
+    """Work as the user whose data folder it is, if this is root: for commands on a stopped folder.
+
+    What root made there, a lock or a folder of locks, would keep the owner's server from starting.
+    """
+    try:
+        about = Layout(root).format.stat()
+    except FileNotFoundError:
+        yield
+        return
+    user_id, group_id = os.geteuid(), os.getegid()
+    if user_id != 0 or about.st_uid == 0:
+        yield
+        return
+    os.setegid(about.st_gid)
+    os.seteuid(about.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(user_id)
+        os.setegid(group_id)
 
 
 def refuse_file_system(path: Path) -> None:
@@ -252,6 +305,39 @@ def _make_folder(folder: Path) -> None:
         ) from None
 
 
+def _user_name(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)
+
+
+def refuse_lost_parts(layout: Layout) -> None:
+    """Check that what only a first start makes is there: made anew, it would hide the loss.
+
+    Raises:
+        StartError: The metadata or the keyring is gone, and something else is not.
+    """
+    has_metadata = _is_filled(layout.meta / "data.mdb")
+    if has_metadata and not layout.keyring.exists():
+        raise StartError(
+            f"{layout.root} has lost {layout.keyring.name}, without which nothing in it can be "
+            "read: restore it into keys/ from a backup. Nothing was changed.",
+            EXIT_CONFIG,
+        )
+    has_objects = layout.objects.is_dir() and any(layout.objects.iterdir())
+    if not has_metadata and (has_objects or layout.control_db.exists()):
+        raise StartError(
+            f"{layout.root} has lost its metadata (meta/data.mdb): restore the whole folder from "
+            "a backup. Nothing was changed.",
+            EXIT_CONFIG,
+        )
+
+
+def _is_filled(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
 def _check_format(layout: Layout, *, create: bool) -> None:
     try:
         line = layout.format.read_text(encoding="ascii", errors="replace").strip()
@@ -260,8 +346,7 @@ def _check_format(layout: Layout, *, create: bool) -> None:
         return
     except OSError as error:
         raise StartError(
-            f"Can't read {layout.format}: {error.strerror}. Run as the folder's owner.",
-            EXIT_CONFIG,
+            f"Can't read {layout.format}: {error.strerror}. {_remedy(error)}", EXIT_CONFIG
         ) from None
     words, _, version = line.rpartition(" ")
     if words != FORMAT_LINE or not version.isdigit():
@@ -275,13 +360,18 @@ def _check_format(layout: Layout, *, create: bool) -> None:
 
 
 def _begin_format(layout: Layout, *, create: bool) -> None:
-    foreign = {entry.name for entry in layout.root.iterdir()} - _OURS_BEFORE_FORMAT
+    """Say durably whose the folder is, before anything else is put into it.
+
+    A start that was killed here leaves a draft, which makes the folder nobody else's.
+    """
+    names = {entry.name for entry in layout.root.iterdir()} - _OURS_BEFORE_FORMAT
+    foreign = {name for name in names if not name.startswith(_DRAFT)}
     if foreign or not create:
         raise StartError(
             f"{layout.root} is not a Holdfast data folder: give an empty or absent folder.",
             EXIT_CONFIG,
         )
-    temporary = layout.root / f".format-{os.getpid()}"
+    temporary = layout.root / f"{_DRAFT}{os.getpid()}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
@@ -289,6 +379,7 @@ def _begin_format(layout: Layout, *, create: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(layout.format)
+        _sync_folder(layout.root)
     except OSError as error:
         raise StartError(
             f"Can't write into {layout.root}: {error.strerror}. Give it to this user, or set "
@@ -297,6 +388,15 @@ def _begin_format(layout: Layout, *, create: bool) -> None:
         ) from None
 
 
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_DRAFT: Final = ".format-"
 _OURS_BEFORE_FORMAT: Final = frozenset(
     {"lost+found", "holdfast.toml", "lock", "run", "meta", "objects", "keys"}
 )
@@ -307,8 +407,16 @@ def _open_lock(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StartError(
-            f"Can't open {path}: {error.strerror}. Run as the folder's owner.", EXIT_CONFIG
+            f"Can't open {path}: {error.strerror}. {_remedy(error)}", EXIT_CONFIG
         ) from None
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EROFS:
+        return "Mount it for writing; if the kernel did this, look at the disk first."
+    if isinstance(error, PermissionError):
+        return "Run as the folder's owner."
+    return "Look at the disk."
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:
@@ -335,7 +443,7 @@ def _take(descriptor: int, ours: dict[str, str], state: Path, *, alone: bool) ->
 
 
 def _try_role(descriptor: int) -> bool:
-    """Take a role's lock, which lives as long as any copy of the descriptor, also across exec."""
+    """Take a role's lock, which lives as long as any copy of the descriptor, also a child's."""
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
     except OSError as error:
@@ -357,7 +465,7 @@ def _held_sentence(root: Path, *, alone: bool) -> str:
 
 def _kernel_and_namespace() -> dict[str, str]:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return {"boot_id": boot_id, "pid_namespace": os.readlink("/proc/self/ns/pid")}  # noqa: PTH115
+    return {"boot_id": boot_id, "pid_namespace": str(Path("/proc/self/ns/pid").readlink())}
 
 
 def _write_record(descriptor: int, record: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import errno
 import fcntl
 import mmap
 import os
@@ -14,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -21,15 +23,26 @@ from typing import Final
 from storage_server import config
 from storage_server.core import limits
 from storage_server.core.clock import SystemClock
+from storage_server.crypto.keyring import MASTER_NAME
+from storage_server.engine.drivers.ballast import BACKUP_BARRIER
+from storage_server.engine.space import kept_free
 from storage_server.processes import wiring
+from storage_server.processes.control_db_faults import place_of, reason_of
 from storage_server.processes.datafolder import (
     DataFolder,
     Layout,
+    as_owner,
     file_system_of,
     is_role_taken,
+    refuse_lost_parts,
 )
 from storage_server.processes.errors import StartError
-from storage_server.processes.listening import hold_port, is_listened_on, tls_context
+from storage_server.processes.listening import (
+    certificate_worries,
+    hold_port,
+    is_listened_on,
+    tls_context,
+)
 from storage_server.processes.state import InstanceState
 from storage_server.services.account_views import AuditProof, Verified
 from storage_server.services.control import ControlUnavailable
@@ -38,6 +51,7 @@ FSYNC_TRIES: Final = 32
 FSYNC_SLOW_S: Final = 0.02  # a disk of its own answers in less; above it each write will be felt
 OPEN_FILES_MIN: Final = 4096
 DIFFERENCES_SHOWN: Final = 5
+BARRIER_OLD_S: Final = 86_400  # longer than a copy of anything should take
 YEAR_2025_S: Final = 1_735_689_600
 
 
@@ -73,8 +87,10 @@ def examine(options: config.Options) -> list[Finding]:
         lambda: _folder(layout, place),
         lambda: _file_system(place),
         lambda: _space(place, options.storage),
+        lambda: _barrier(layout),
         lambda: _disk(place),
-        lambda: _keys(layout),
+        lambda: _flushes(layout, is_running=is_running),
+        lambda: _keys(layout, options.folder),
         lambda: _accounts(options, layout),
         _limits,
         _clock,
@@ -105,7 +121,7 @@ def _folder(layout: Layout, place: Path) -> Iterator[Finding]:
             )
         return
     about = layout.root.stat()
-    if about.st_uid != os.geteuid():
+    if os.geteuid() not in {about.st_uid, 0}:
         yield Finding(
             Level.FAIL,
             "data folder",
@@ -129,6 +145,14 @@ def _file_system(place: Path) -> Iterator[Finding]:
         with _Scratch(place) as folder:
             _try_locks(folder / "lock")
     except OSError as error:
+        if error.errno == errno.EROFS:
+            yield Finding(
+                Level.FAIL,
+                "file system",
+                f"{place} is mounted read-only",
+                "mount it for writing; if the kernel did this, look at the disk first",
+            )
+            return
         yield Finding(
             Level.FAIL,
             "file system",
@@ -154,21 +178,37 @@ def _try_locks(path: Path) -> None:
 
 
 def _space(place: Path, storage: config.StorageOptions) -> Iterator[Finding]:
-    free = shutil.disk_usage(place).free
+    usage = shutil.disk_usage(place)
     inodes = os.statvfs(place)
-    needed = storage.space_reserve_bytes + limits.SPACE_BALLAST_BYTES
-    text = f"{free / limits.GIB:.1f} GiB free"
-    if free < needed:
+    reserve, _ = kept_free(storage.space_reserve_bytes, usage.total)
+    text = f"{usage.free / limits.GIB:.1f} GiB free"
+    if usage.free < reserve:
         yield Finding(
             Level.FAIL,
             "disk space",
-            f"{text}, less than reserve and ballast ({needed // limits.MIB} MiB)",
+            f"{text}, less than the reserve ({reserve // limits.MIB} MiB): writes are refused",
             "free space, or lower space_reserve",
         )
     elif inodes.f_files and inodes.f_favail * 50 < inodes.f_files:
         yield Finding(Level.WARN, "disk space", "under 2 % of inodes are free", "remove files")
     else:
         yield Finding(Level.OK, "disk space", text)
+
+
+def _barrier(layout: Layout) -> Iterator[Finding]:
+    """Warn of a backup's barrier that was left behind; say nothing of one that is in use."""
+    barrier = layout.root / BACKUP_BARRIER
+    try:
+        stands_s = time.time() - barrier.stat().st_mtime
+    except OSError:
+        return  # there is none, or no folder that can be looked into, which is told by itself
+    if stands_s > BARRIER_OLD_S:
+        yield Finding(
+            Level.WARN,
+            "disk space",
+            f"{barrier} stands for {stands_s / 86_400:.0f} days: no space is given back meanwhile",
+            "remove it when no backup is running",
+        )
 
 
 def _disk(place: Path) -> Iterator[Finding]:
@@ -227,7 +267,7 @@ def _has_direct_io(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _keys(layout: Layout) -> Iterator[Finding]:
+def _keys(layout: Layout, folder: config.FolderOptions) -> Iterator[Finding]:
     if not layout.keys.is_dir():
         yield Finding(Level.OK, "keys", "none yet; they are made at first start")
         return
@@ -245,7 +285,16 @@ def _keys(layout: Layout) -> Iterator[Finding]:
             f"other users can read {', '.join(names)} in {layout.keys}",
             f"chmod 600 {layout.keys}/*",
         )
-    elif (layout.keys / "master.key").exists():
+    elif folder.master_key or folder.passphrase or not layout.keyring.exists():
+        yield Finding(Level.OK, "keys", "readable by their owner only")
+    elif not (layout.keys / MASTER_NAME).exists():
+        yield Finding(
+            Level.FAIL,
+            "keys",
+            f"the master key is neither in {layout.keys} nor in the settings",
+            f"put {MASTER_NAME} back, or name the file with it in HOLDFAST_MASTER_KEY_FILE",
+        )
+    else:
         yield Finding(
             Level.WARN,
             "keys",
@@ -253,27 +302,28 @@ def _keys(layout: Layout) -> Iterator[Finding]:
             "for protection against a stolen disk, keep it elsewhere: "
             "HOLDFAST_MASTER_KEY_FILE or a passphrase",
         )
-    else:
-        yield Finding(Level.OK, "keys", "readable by their owner only")
 
 
 def _accounts(options: config.Options, layout: Layout) -> Iterator[Finding]:
     """Prove that what the data path obeys is what the control database says."""
-    if not (layout.meta / "data.mdb").exists():
-        yield Finding(Level.OK, "accounts", "none yet; they are made at first start")
-        return
+    url = wiring.control_db_url(options.folder, layout)
     try:
+        refuse_lost_parts(layout)
+        if not (layout.meta / "data.mdb").exists():
+            yield Finding(Level.OK, "accounts", "none yet; they are made at first start")
+            return
         verified, proof = asyncio.run(_verify(options, layout))
     except ControlUnavailable as error:
         yield Finding(
             Level.FAIL,
             "accounts",
-            error.sentence,
-            "bring the control database back; until then S3 keeps serving what is in force",
+            f"the control database at {place_of(url)} can't be used: {reason_of(error, url)}",
+            "bring it back; until then S3 keeps serving what is in force, and accounts stay as "
+            "they are",
         )
         return
     except StartError as error:
-        yield Finding(Level.FAIL, "accounts", str(error), "see the other findings")
+        yield Finding(Level.FAIL, "accounts", str(error), "the server does not start before that")
         return
     yield from _compared(verified)
     yield _proven(proof)
@@ -309,7 +359,7 @@ def _proven(proof: AuditProof) -> Finding:
 
 
 async def _verify(options: config.Options, layout: Layout) -> tuple[Verified, AuditProof]:
-    with DataFolder.open(layout.root, create=False) as folder:
+    with as_owner(layout.root), DataFolder.open(layout.root, create=False) as folder:
         state = InstanceState.open(folder.layout.state)
         async with wiring.opened(options, folder.layout, state, SystemClock()) as graph:
             accounts = graph.services.accounts
@@ -369,8 +419,42 @@ def _tls(listen: config.ListenOptions) -> Iterator[Finding]:
         yield Finding(
             Level.OK, "TLS", "off: put a proxy in front, or set tls_certificate and tls_key"
         )
-    else:
+        return
+    worries = certificate_worries(listen, datetime.now(UTC))
+    for worry in worries:
+        level = Level.FAIL if worry.is_fatal else Level.WARN
+        yield Finding(level, "TLS", worry.text, worry.remedy)
+    if not worries:
         yield Finding(Level.OK, "TLS", f"certificate {listen.tls_certificate}")
+
+
+def _flushes(layout: Layout, *, is_running: bool) -> Iterator[Finding]:
+    """Say what the running server makes of its disk."""
+    if not is_running:
+        return
+    try:
+        state = InstanceState.open(layout.state)
+    except OSError:
+        return  # on a full disk, which is told by itself, there is none to be had
+    try:
+        if state.is_read_only():
+            yield Finding(
+                Level.FAIL,
+                "writing",
+                "the running server is read-only: its disk failed to flush, twice in ten minutes",
+                "look at the disk and the system's log, then start the server anew",
+            )
+        elif state.is_stopped():
+            yield Finding(
+                Level.WARN,
+                "writing",
+                f"the running server recovers from a failed flush ({state.reason()})",
+                "look at the disk and the system's log",
+            )
+        else:
+            yield Finding(Level.OK, "writing", "no flush failed of late in the running server")
+    finally:
+        state.close()
 
 
 def _ports(listen: config.ListenOptions, *, is_running: bool) -> Iterator[Finding]:

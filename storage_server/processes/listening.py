@@ -6,14 +6,20 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+from cryptography import x509
 
 from storage_server.config import Address, ListenOptions
 from storage_server.processes.errors import EXIT_CONFIG, StartError
 
 SOCKET_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _LISTENING: Final = "0A"
+
+RENEWED_BEFORE: Final = timedelta(days=14)
+"""A certificate that is renewed by a timer is renewed earlier than this before its end."""
 
 BACKLOG: Final = 1024  # connections that wait while a worker is busy; the kernel caps it further
 
@@ -50,7 +56,7 @@ def address_of(bound: socket.socket) -> Address:
 
 def url_of(address: Address, *, is_secure: bool) -> str:
     """Return an address that a client on this machine can open."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - shown
     return f"{'https' if is_secure else 'http'}://{Address(host, address.port)}"
 
 
@@ -90,6 +96,41 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
             f"Can't read the certificate {certificate} or its key {key}: {error.strerror}.",
             EXIT_CONFIG,
         ) from None
+
+
+class Worry(NamedTuple):
+    """What is wrong with a certificate that can be used, and what to do."""
+
+    text: str
+    remedy: str
+    is_fatal: bool
+
+
+def certificate_worries(options: ListenOptions, now: datetime) -> list[Worry]:
+    """Return what clients will, or soon will, refuse of the certificate; and who can read its key.
+
+    The files are those that ``tls_context`` has accepted.
+    """
+    if options.tls_certificate is None or options.tls_key is None:
+        return []
+    found = []
+    name = options.tls_certificate
+    own = x509.load_pem_x509_certificates(name.read_bytes())[0]
+    until, since = own.not_valid_after_utc, own.not_valid_before_utc
+    renew = "renew it, then send SIGHUP to the server"
+    if until < now:
+        found.append(Worry(f"certificate {name} expired on {until:%Y-%m-%d}", renew, is_fatal=True))
+    elif until < now + RENEWED_BEFORE:
+        found.append(
+            Worry(f"certificate {name} expires on {until:%Y-%m-%d}", renew, is_fatal=False)
+        )
+    if since > now:
+        text = f"certificate {name} is not valid before {since:%Y-%m-%d}"
+        found.append(Worry(text, "check the clock, or wait", is_fatal=True))
+    if options.tls_key.stat().st_mode & 0o007:
+        text = f"everybody can read the private key {options.tls_key}"
+        found.append(Worry(text, f"chmod 600 {options.tls_key}", is_fatal=False))
+    return found
 
 
 def _no_passphrase() -> str:

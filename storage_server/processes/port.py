@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from storage_server.processes.listening import BACKLOG
 from storage_server.s3_api.draining import DrainingServer
 from storage_server.s3_api.options import Network
 from storage_server.s3_api.proxy_header import (
@@ -65,7 +66,7 @@ class Port:
             loop.add_reader(self._listener, self._accept)
             return
         self._accepting = await loop.create_server(
-            self._server, sock=self._listener, ssl=self._context, backlog=1024
+            self._server, sock=self._listener, ssl=self._context, backlog=BACKLOG
         )
 
     async def drain(self, within_s: float) -> None:
@@ -151,9 +152,7 @@ def _behind(proxies: Proxies, header: ProxyHeader) -> Callable[[], asyncio.Proto
     return lambda: proxies.make(header)
 
 
-async def read_proxy_header(
-    connection: socket.socket, wait_s: float = _HEADER_WAIT_S
-) -> ProxyHeader:
+async def read_proxy_header(connection: socket.socket) -> ProxyHeader:
     """Read the PROXY header of a connection, and not one byte of what follows it.
 
     Raises:
@@ -162,7 +161,7 @@ async def read_proxy_header(
         OSError: The connection broke.
     """
     begin = b""
-    async with asyncio.timeout(wait_s):
+    async with asyncio.timeout(_HEADER_WAIT_S):
         while True:
             await _readable(connection)
             seen = connection.recv(HEADER_BYTES_MAX, socket.MSG_PEEK)

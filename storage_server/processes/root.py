@@ -8,6 +8,7 @@ from storage_server.control_db.errors import SchemaMismatch, SqlGone
 from storage_server.control_db.migrations import migrate
 from storage_server.control_db.session import ControlDb
 from storage_server.core.errors import ApiError
+from storage_server.processes.control_db_faults import place_of, reason_of
 from storage_server.processes.errors import EXIT_CONFIG, StartError
 from storage_server.processes.wiring import Graph
 from storage_server.services.bootstrap import Bootstrap
@@ -52,9 +53,18 @@ async def found_installation(
     except ForeignControlDb as error:
         raise StartError(str(error), EXIT_CONFIG) from error
     except (SqlGone, ControlUnavailable) as error:
+        place, reason = place_of(database_url), reason_of(error, database_url)
         if is_new:
-            raise StartError(f"Can't make the control database: {error}.", EXIT_CONFIG) from error
-        _LOG.error("the control database is out of reach; accounts can't be changed: %r", error)
+            raise StartError(
+                f"Can't make the control database at {place}: {reason.rstrip('.')}. Set "
+                "control_db_url to one that is there and can be written.",
+                EXIT_CONFIG,
+            ) from error
+        _LOG.error(
+            "the control database at %s is out of reach, accounts can't be changed: %s",
+            place,
+            reason,
+        )
         return None
 
 

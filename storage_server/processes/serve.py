@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,13 @@ from storage_server.engine.errors import EngineError
 from storage_server.processes import wiring
 from storage_server.processes.datafolder import SINGLE_ROLES, DataFolder
 from storage_server.processes.errors import StartError
-from storage_server.processes.listening import address_of, hold_port, tls_context, url_of
+from storage_server.processes.listening import (
+    address_of,
+    certificate_worries,
+    hold_port,
+    tls_context,
+    url_of,
+)
 from storage_server.processes.open_files import raise_limit
 from storage_server.processes.root import bootstrap, found_installation
 from storage_server.processes.state import InstanceState
@@ -54,6 +61,8 @@ def serve(
     options = settings.options
     raise_limit()
     is_secure = tls_context(options.listen) is not None  # refuse a bad certificate early
+    for worry in certificate_worries(options.listen, datetime.now(UTC)):
+        _LOG.warning("%s: %s", worry.text, worry.remedy)
     with DataFolder.open(options.folder.data_dir, create=True) as folder:
         locks = {role: folder.take_role(role) for role in SINGLE_ROLES}
         state = InstanceState.open(folder.layout.state)

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
+Allocate = Callable[[int, int, int], None]
+"""``os.posix_fallocate``, or a test's."""
+
 _MAGIC: Final = b"HFSTATE1"
 _BYTES: Final = 4096
 _STOPPED_AT: Final = 8
@@ -26,11 +29,16 @@ class InstanceState:
         self._page = page
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Map the instance's page, making it when it is absent."""
+    def open(cls, path: Path, allocate: Allocate = os.posix_fallocate) -> Self:
+        """Map the instance's page, making it when it is absent.
+
+        Raises:
+            OSError: It can't be made: the disk is full.
+        """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, _BYTES)
+            # Writing to a hole of a mapped file kills the process when the disk is full.
+            allocate(descriptor, 0, _BYTES)
             page = mmap.mmap(descriptor, _BYTES)
         finally:
             os.close(descriptor)

@@ -100,6 +100,7 @@ class Supervisor:
     drain_s: float
     environment: Mapping[str, str]
     now_s: Callable[[], float] = time.monotonic
+    fork: Callable[[], int] = os.fork
     _children: list[_Child] = field(default_factory=list)
     _stop_by_s: float | None = None
     _exit_code: int = 0
@@ -119,8 +120,6 @@ class Supervisor:
         Threads of this process must have been started after ``hold_signals``.
         """
         hold_signals()
-        gc.collect()
-        gc.freeze()  # children share what is there now, as long as nobody writes to it
         self._next_reader_check_s = self.now_s() + READER_CHECK_S
         while True:
             self._start_due()
@@ -152,17 +151,47 @@ class Supervisor:
                 self._start(child)
 
     def _start(self, child: _Child) -> None:
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        sys.stdout.flush()
-        sys.stderr.flush()  # or the child would write what waits in them once more
-        pid = os.fork()
-        if pid == 0:
-            self._become(child.role, os.getppid(), writer)
-        os.close(writer)
+        try:
+            pid, ready = self._fork_child(child.role)
+        except OSError as error:
+            name, delay_s = child.role.name, self._put_off(child)
+            _LOG.error("%s can't be started: %s; trying again in %.1f s", name, error, delay_s)
+            return
         child.pid = pid
-        child.ready, child.is_ready, child.started_s = reader, False, self.now_s()
+        child.ready, child.is_ready, child.started_s = ready, False, self.now_s()
         _LOG.info("started %s %d (pid %d)", child.role.name, child.index, child.pid)
+
+    def _fork_child(self, role: Role) -> tuple[int, int]:
+        """Fork a child; return its id, and the descriptor on which it says that it is ready.
+
+        Raises:
+            OSError: There is no memory, or no room for another process or descriptor.
+        """
+        # Children share what is there now, as long as nobody writes to it. And none of them may
+        # collect it: what holds a descriptor here would close one of the same number there.
+        gc.collect()
+        gc.freeze()
+        reader, writer = os.pipe()
+        try:
+            os.set_blocking(reader, False)
+            sys.stdout.flush()
+            sys.stderr.flush()  # or the child would write what waits in them once more
+            pid = self.fork()
+            if pid == 0:
+                self._become(role, os.getppid(), writer)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return pid, reader
+
+    def _put_off(self, child: _Child) -> float:
+        """Have a child started later, the later the more often in a row; return in how long."""
+        child.deaths += 1
+        delay_s = min(BACKOFF_FIRST_S * 2.0 ** min(child.deaths - 1, 10), BACKOFF_LAST_S)
+        child.start_at_s = self.now_s() + delay_s
+        return delay_s
 
     def _become(self, role: Role, parent_pid: int, ready: int) -> NoReturn:
         """Be a child: of what this process had, keep the program alone, and end with the role.
@@ -237,10 +266,9 @@ class Supervisor:
         self.hooks.check_readers()
         if self._stop_by_s is not None or self.state.is_stopped():
             return
-        now = self.now_s()
-        child.deaths = 1 if now - child.started_s > HEALTHY_AFTER_S else child.deaths + 1
-        delay_s = min(BACKOFF_FIRST_S * 2 ** min(child.deaths - 1, 10), BACKOFF_LAST_S)
-        child.start_at_s = now + delay_s
+        if self.now_s() - child.started_s > HEALTHY_AFTER_S:
+            child.deaths = 0
+        delay_s = self._put_off(child)
         _LOG.error(
             "%s %d (pid %s) ended %s; starting it again in %.1f s",
             child.role.name,

@@ -10,11 +10,11 @@ from typing import Final
 from storage_server import config
 from storage_server.control_db.session import ControlDb
 from storage_server.core.clock import Clock
-from storage_server.crypto.errors import CryptoError
+from storage_server.crypto.errors import CryptoError, MasterKeyMissing
 from storage_server.crypto.keyring import MasterSource
 from storage_server.engine.drivers import lmdb_readers
 from storage_server.engine.drivers.lmdb_writer import Faults
-from storage_server.engine.errors import EngineError, Stopped
+from storage_server.engine.errors import Damaged, EngineError, Stopped
 from storage_server.engine.options import StoreOptions
 from storage_server.engine.store import Store
 from storage_server.jobs.runner import Slice
@@ -32,6 +32,7 @@ from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
 from storage_server.services.batch_delete import BatchDeleteService
 from storage_server.services.bucket_config import BucketConfigService
+from storage_server.services.bucket_directory import BucketDirectory
 from storage_server.services.bucket_grants import BucketGrantService
 from storage_server.services.bucket_policy import BucketPolicyService
 from storage_server.services.buckets import BucketService
@@ -159,6 +160,18 @@ async def _open_store(
     )
     try:
         return await Store.open(wanted, clock)
+    except MasterKeyMissing as error:
+        raise StartError(
+            f"Can't open {layout.root}: {error}. Put it back, or name the file with it in "
+            "master_key_file.",
+            EXIT_CONFIG,
+        ) from error
+    except Damaged as error:
+        raise StartError(
+            f"The metadata of {layout.root} is damaged ({error}): look at the disk, and restore "
+            "the whole folder from a backup.",
+            EXIT_CONFIG,
+        ) from error
     except (EngineError, CryptoError) as error:
         raise StartError(f"Can't open {layout.root}: {error}.", EXIT_CONFIG) from error
 
@@ -196,6 +209,7 @@ def _services(
             store, owners, authorizer, acls, region=s3.region, strict_region=s3.strict_region
         ),
         bucket_config=BucketConfigService(store, acls),
+        bucket_directory=BucketDirectory(store),
         bucket_grants=BucketGrantService(store),
         bucket_policy=BucketPolicyService(store, authorizer, principals),
         cors=CorsService(store),
@@ -240,6 +254,9 @@ def slices(graph: Graph, state: InstanceState) -> Sequence[Slice]:
     def writing(work: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
         return _while_writable(state, work)
 
+    def forget() -> Awaitable[None]:
+        return store.identity.forget_sessions(graph.clock.now_us())
+
     return (
         Slice("free what nobody refers to", 5.0, writing(store.freeing.run)),
         Slice("drop deleted buckets", 10.0, writing(store.freeing.drop_closed)),
@@ -252,8 +269,8 @@ def slices(graph: Graph, state: InstanceState) -> Sequence[Slice]:
         Slice("give on what the deleted owned", 600.0, writing(accounts.inheritance.tidy)),
         Slice("hold limits", 600.0, writing(_controlled(accounts.quotas.settle))),
         Slice("watch soft limits", 60.0, writing(_controlled(accounts.thresholds.watch))),
-        Slice("forget expired sessions", 60.0, writing(_forgetting(graph))),
-        Slice("keep the space reserve", 1.0, _quick(store.space.refresh)),
+        Slice("forget expired sessions", 60.0, writing(_once(forget))),
+        Slice("keep the space reserve", 1.0, telling_of_space(store.space.refresh)),
         Slice("free killed readers", 10.0, _quick(store.reader_check)),
     )
 
@@ -299,11 +316,21 @@ def _controlled(work: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[b
     return run
 
 
-def _forgetting(graph: Graph) -> Callable[[], Awaitable[bool]]:
-    """Return the slice that forgets ended sessions which would be over by now."""
+def telling_of_space(refresh: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    """Return the slice of the space reserve, which logs when the disk gets full and is no longer.
+
+    ``refresh`` tells whether it is.
+    """
+    was_full = False
 
     async def run() -> bool:
-        await graph.store.identity.forget_sessions(graph.clock.now_us())
+        nonlocal was_full
+        is_full = refresh()
+        if is_full and not was_full:
+            _LOG.critical("less than space_reserve is free: writes are refused until there is more")
+        elif was_full and not is_full:
+            _LOG.warning("more than space_reserve is free again: writes are taken")
+        was_full = is_full
         return False
 
     return run

@@ -15,7 +15,7 @@ from typing import Final
 
 from storage_server.engine.records import TenantState
 from storage_server.s3.operations import OPERATIONS, Operation, Scope
-from storage_server.s3_api.handlers import TABLE
+from storage_server.s3_api.handlers.table import TABLE
 from storage_server.s3_api.options import S3Options
 from tests.s3_api.asking import Answer, Asker, asker
 from tests.s3_api.port import running_port

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage_server.s3.operations import OPERATIONS, Scope
-from storage_server.s3_api.handlers import TABLE
+from storage_server.s3_api.handlers.table import TABLE
 from storage_server.s3_api.options import S3Options
 from tests.architecture.census import (
     GOLDEN,

@@ -4,6 +4,8 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,40 @@ def test_only_config_and_the_command_line_read_the_environment() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     }
     assert readers <= allowed
+
+
+def libraries() -> set[str]:
+    """Return what the program needs, by the names of the packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {re.split(r"[<>=\[]", need)[0] for need in project["dependencies"]}
+
+
+def test_every_library_is_imported() -> None:
+    """What only tests need is not installed with the program."""
+    providers = metadata.packages_distributions()
+    imported = {
+        name.partition(".")[0]
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [one.name for one in node.names]
+        )
+    }
+    used = {package.lower() for name in imported for package in providers.get(name, [])}
+    by_url = {"psycopg"}  # SQLAlchemy loads it for postgresql://
+    assert libraries() - used == by_url
+
+
+def test_every_library_is_in_the_architecture() -> None:
+    """With what it is for, and no other one."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    table = text[text.index("## Dependencies") : text.index("## Tests")]
+    rows = re.findall(r"^\| ([a-z0-9, -]+) \|", table, re.MULTILINE)
+    named = {name for row in rows for name in row.split(", ")} - {"library"}
+    assert named == libraries()
 
 
 def test_the_lock_names_no_index() -> None:

@@ -87,6 +87,7 @@ CHANGES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("quota.set", ACME | {"kind": "tenant", "name": "", "limits": {"buckets": {"hard_max": 9}}}),
     ("grant.add", _GRANT | {"access": "read"}),
     ("grant.remove", _GRANT),
+    ("bucket.give", {"bucket": "bkt", "user": "ana"}),
     ("provider.create", ACME | {"url": "https://issuer.example.com", "jwks": KEYS}),
     ("provider.change", _PROVIDER | {"audiences": ["app"]}),
     ("provider.set-keys", _PROVIDER | {"jwks": KEYS}),

@@ -3,16 +3,20 @@
 import fcntl
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from storage_server.processes.datafolder import (
     DataFolder,
+    as_owner,
     file_system_of,
     is_role_taken,
     refuse_file_system,
+    refuse_other_owner,
 )
 from storage_server.processes.errors import StartError
 from storage_server.processes.state import InstanceState
@@ -125,6 +129,15 @@ def test_another_kernel_or_namespace_is_refused(tmp_path: Path) -> None:
     DataFolder.open(root, create=False).close()  # nobody holds it any more: a stale record
 
 
+def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
+    """What it left of the format's file makes the folder nobody else's."""
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / ".format-4711").write_text("holdfast data")
+    with DataFolder.open(root, create=True) as folder:
+        assert folder.layout.format.read_text() == "holdfast data folder, format 1\n"
+
+
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     """What a newer program wrote is left alone."""
     root = tmp_path / "data"
@@ -157,3 +170,60 @@ def test_file_systems_without_locks_are_known(kind: str, tmp_path: Path) -> None
     assert file_system_of(tmp_path / "data", mounts) == kind
     assert file_system_of(Path("/"), mounts) == "ext4"
     refuse_file_system(tmp_path)  # the real one has locks
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("left", ["control.db", "objects/0123456789abcdef"])
+def test_a_folder_that_lost_its_metadata_is_not_begun_anew(
+    tmp_path: Path, left: str, *, is_cut: bool
+) -> None:
+    """An empty store in its place would call every object an orphan, and a repair remove it."""
+    root = tmp_path / "data"
+    DataFolder.open(root, create=True).close()
+    (root / left).mkdir()
+    if is_cut:
+        (root / "meta" / "data.mdb").touch()
+    for create in (True, False):
+        with pytest.raises(StartError, match="has lost its metadata"):
+            DataFolder.open(root, create=create)
+
+
+def test_a_folder_that_lost_its_keyring_is_given_no_other(tmp_path: Path) -> None:
+    """With new keys the server would run, and no object could be read."""
+    root = tmp_path / "data"
+    DataFolder.open(root, create=True).close()
+    (root / "meta" / "data.mdb").write_bytes(b"rows")
+    for create in (True, False):
+        with pytest.raises(StartError, match=r"has lost keyring\.json"):
+            DataFolder.open(root, create=create)
+    (root / "keys" / "keyring.json").touch()
+    DataFolder.open(root, create=True).close()
+
+
+def test_a_server_runs_as_the_user_whose_folder_it_is(tmp_path: Path) -> None:
+    """What root would write there, the owner could not read at its next start."""
+    path = tmp_path / "format"
+    path.touch()
+    refuse_other_owner(path, os.geteuid())
+    with pytest.raises(StartError, match="belongs to the user"):
+        refuse_other_owner(path, os.geteuid() + 1)
+
+
+def test_what_root_does_on_a_stopped_folder_is_done_as_its_owner() -> None:
+    """Locks and folders that were root's would keep the owner's server from starting."""
+    nobody = 65534 if os.geteuid() == 0 else os.geteuid()
+    with TemporaryDirectory() as name:
+        root = Path(name) / "data"
+        root.mkdir(mode=0o700)
+        with DataFolder.open(root, create=True):
+            pass
+        shutil.rmtree(root / "run")
+        Path(name).chmod(0o755)
+        for path in (root, *root.rglob("*")):
+            os.chown(path, nobody, -1)
+        with as_owner(root):
+            assert os.geteuid() == nobody
+            DataFolder.open(root, create=False).close()
+        assert os.geteuid() == os.getuid()
+        assert {path.stat().st_uid for path in root.rglob("*")} == {nobody}
+        assert (root / "run").is_dir()

@@ -1,17 +1,25 @@
 """Ports: shared by our workers, refused with a sentence when somebody else has them."""
 
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from storage_server.config import Address
+from storage_server.config import Address, load
 from storage_server.processes.errors import StartError
 from storage_server.processes.listening import (
     address_of,
+    certificate_worries,
     hold_port,
     is_listened_on,
     open_listener,
+    tls_context,
     url_of,
 )
 
@@ -29,7 +37,7 @@ def test_workers_share_a_held_port() -> None:
 
 
 @pytest.mark.parametrize("shares", [False, True])
-def test_a_taken_port_is_named_with_its_setting(shares: bool) -> None:  # noqa: FBT001 - a table
+def test_a_taken_port_is_named_with_its_setting(shares: bool) -> None:
     """Also when the other server would share it: two servers behind one port answer at random."""
     with socket.socket() as other:
         if shares:
@@ -58,7 +66,7 @@ def test_an_address_of_another_host_is_refused() -> None:
         (Address("127.0.0.1", 7070), False),
     ],
 )
-def test_the_kernels_table_is_understood(address: Address, taken: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a table
+def test_the_kernels_table_is_understood(address: Address, taken: bool, tmp_path: Path) -> None:
     """Loopback on 8080, everything on 9090, an open connection (not a listener) on 7070."""
     table = tmp_path / "tcp"
     table.write_text(
@@ -74,3 +82,48 @@ def test_urls_are_ones_that_a_client_here_can_open() -> None:
     """All addresses is no address to connect to."""
     assert url_of(Address("0.0.0.0", 80), is_secure=False) == "http://127.0.0.1:80"  # noqa: S104
     assert url_of(Address("::", 443), is_secure=True) == "https://[::1]:443"
+
+
+NOW = datetime(2030, 1, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("days", "mode", "told"),
+    [
+        ((-90, 60), 0o600, []),
+        ((-90, 60), 0o640, []),
+        ((-90, 7), 0o600, [("expires on 2030-01-22", False)]),
+        ((-90, -1), 0o600, [("expired on 2030-01-14", True)]),
+        ((1, 90), 0o600, [("is not valid before 2030-01-16", True)]),
+        ((-90, 60), 0o644, [("everybody can read the private key", False)]),
+    ],
+)
+def test_what_clients_will_refuse_of_a_certificate_is_said_before(
+    tmp_path: Path, days: tuple[int, int], mode: int, told: list[tuple[str, bool]]
+) -> None:
+    """It can be loaded all the same; that clients fail is found out by them otherwise."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "s3.example.org")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW + timedelta(days=days[0]))
+        .not_valid_after(NOW + timedelta(days=days[1]))
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    files[1].chmod(mode)
+    options = load({"tls_certificate": str(files[0]), "tls_key": str(files[1])}, {}).options.listen
+    assert tls_context(options) is not None
+    worries = certificate_worries(options, NOW)
+    assert [worry.is_fatal for worry in worries] == [is_fatal for _, is_fatal in told]
+    for worry, (text, _) in zip(worries, told, strict=True):
+        assert text in worry.text
+        assert worry.remedy

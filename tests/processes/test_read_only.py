@@ -33,6 +33,8 @@ def test_after_two_failed_flushes_the_server_reads_and_refuses_writes(tmp_path: 
         assert wire.call("GET", "/bkt?list-type=2").texts("Contents/Key") == ["again", "kept"]
         assert server.status_of("/-/readyz") == 200
         assert "clean" in server.command("fsck").stdout
+        told = server.command("doctor", expect=None).stdout
+        assert "the running server is read-only" in told
         assert "Traceback" not in server.log_path.read_text()
         assert server.stop() == 0
         server.start()

@@ -1,5 +1,6 @@
 """The supervisor: it restarts, drains, stops and never leaves anybody behind."""
 
+import errno
 import http.client
 import os
 import select
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from storage_server.processes.state import InstanceState
+from storage_server.processes.supervisor import Hooks, Role, Supervisor
 
 SCRIPT = Path(__file__).with_name("tiny_instance.py")
 
@@ -190,3 +194,31 @@ def test_workers_that_never_start_end_the_server(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(SCRIPT.parents[2]), str(tmp_path / "state")], check=False
     )
     assert done.returncode == 1
+
+
+def test_a_child_that_cannot_be_forked_is_tried_again(tmp_path: Path) -> None:
+    """No memory for another process ends none of those that run, the supervisor least of all."""
+    now = [100.0]
+    tries: list[float] = []
+
+    def no_fork() -> int:
+        tries.append(now[0])
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    state = InstanceState.open(tmp_path / "state")
+    supervisor = Supervisor(
+        roles=(Role("s3", lambda: 0),),
+        state=state,
+        hooks=Hooks(recover=lambda: None, check_readers=lambda: None, on_ready=lambda: None),
+        drain_s=0.0,
+        environment={},
+        now_s=lambda: now[0],
+        fork=no_fork,
+    )
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    for now[0] in (100.0, 100.05, 100.2, 100.3, 100.5):
+        supervisor._start_due()
+    assert tries == [100.0, 100.2, 100.5], "each time it waits for longer"
+    assert supervisor.pids() == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+    state.close()

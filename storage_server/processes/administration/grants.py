@@ -11,13 +11,14 @@ from storage_server.processes.requests.grants import (
     LIST,
     REMOVE,
     Add,
+    Added,
     Grant,
     Grants,
     Kind,
     Listing,
     Remove,
 )
-from storage_server.s3.errors import NoSuchBucket
+from storage_server.s3.iam_errors import NoSuchEntity
 from storage_server.s3.policy.bucket_grants import BucketGrant, GranteeKind
 
 
@@ -38,13 +39,15 @@ async def _list(desk: Desk, wanted: Listing) -> Grants:
     )
 
 
-async def _add(desk: Desk, wanted: Add) -> Done:
+async def _add(desk: Desk, wanted: Add) -> Added:
     bucket, grants = _bucket(desk, wanted.bucket), desk.services.bucket_grants
     grantee = await _grantee(desk, wanted.kind, wanted.name, wanted.tenant)
     kind, now_us = GranteeKind(wanted.kind), SystemClock().now_us()
     new = BucketGrant(kind, grantee, wanted.access, wanted.expires_us, now_us)
     await grants.add(desk.by(), bucket, new)
-    return Done()
+    own = grants.tenant_of(bucket)
+    is_strange = own is not None and own.tenant_id != desk.tenant(wanted.tenant)
+    return Added(own.name if own is not None and is_strange and not own.sharing else "")
 
 
 async def _remove(desk: Desk, wanted: Remove) -> Done:
@@ -61,7 +64,7 @@ async def _remove(desk: Desk, wanted: Remove) -> Done:
 def _bucket(desk: Desk, name: str) -> BucketRecord:
     found = desk.services.authorizer.find_bucket(name)
     if found is None:
-        raise NoSuchBucket(BucketName=name)
+        raise NoSuchEntity(f"The bucket {name} cannot be found.")
     return found
 
 

@@ -38,13 +38,13 @@ async def _create(desk: Desk, wanted: Create) -> Provider:
 
 
 async def _list(desk: Desk, wanted: Listing) -> Providers:
-    found = await desk.services.providers.list_all(desk.by(), desk.tenant(wanted.tenant))
+    found = await desk.services.providers.list_all(desk.tenant(wanted.tenant))
     return Providers(found)
 
 
 async def _show(desk: Desk, wanted: Named) -> Provider:
     tenant_id, arn = _place(desk, wanted.tenant, wanted.name)
-    return await desk.services.providers.get(desk.by(), tenant_id, arn)
+    return await desk.services.providers.get(tenant_id, arn)
 
 
 async def _change(desk: Desk, wanted: Change) -> Provider:

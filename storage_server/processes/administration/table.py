@@ -7,6 +7,7 @@ from typing import Any, Final
 from storage_server.processes.admin import Row, Table
 from storage_server.processes.administration import (
     auditing,
+    buckets,
     explaining,
     grants,
     groups,
@@ -40,6 +41,7 @@ _NOUNS: Final = (
     policies,
     keys,
     quotas,
+    buckets,
     grants,
     providers,
     sessions,

@@ -54,6 +54,12 @@ class Grants(msgspec.Struct, frozen=True):
     grants: tuple[Grant, ...]
 
 
+class Added(msgspec.Struct, frozen=True):
+    """``waits_for`` is the tenant that must share before the grant holds (empty: it holds)."""
+
+    waits_for: str
+
+
 LIST: Final = Command("grant.list", Listing, Grants)
-ADD: Final = Command("grant.add", Add, Done)
+ADD: Final = Command("grant.add", Add, Added)
 REMOVE: Final = Command("grant.remove", Remove, Done)
