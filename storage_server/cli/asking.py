@@ -1,6 +1,7 @@
 """What commands about accounts share: asking, paging, and the arguments that come often."""
 
 import argparse
+import contextlib
 import getpass
 import sys
 from collections.abc import Callable
@@ -13,12 +14,12 @@ import msgspec
 from storage_server.cli.arguments import Run, add_command, settings_of
 from storage_server.cli.loading import load
 from storage_server.cli.output import print_json, print_line, warn
+from storage_server.core.names import DEFAULT_TENANT
 from storage_server.processes import admin_socket
 from storage_server.processes.admin_socket import Command, Done, Refused
 from storage_server.processes.datafolder import Layout, is_role_taken
 from storage_server.processes.errors import EXIT_USAGE, StartError
 from storage_server.processes.requests.members import Delete
-from storage_server.services.built_in_tenants import DEFAULT_TENANT
 
 Wanted = TypeVar("Wanted", bound=msgspec.Struct)
 Told = TypeVar("Told", bound=msgspec.Struct)
@@ -186,7 +187,9 @@ def given_secret(text: str, flag: str) -> str:
             warn(f"other users can read a command's arguments: pipe it into {flag} -")
         return text
     if sys.stdin.isatty():
-        line = getpass.getpass("Secret: ")  # typed, it is not shown
+        line = ""
+        with contextlib.suppress(EOFError):
+            line = getpass.getpass("Secret: ")  # typed, it is not shown
     else:
         line = sys.stdin.readline().rstrip("\r\n")
     if not line:

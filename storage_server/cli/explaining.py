@@ -6,9 +6,9 @@ from typing import Any
 from storage_server.cli.arguments import add_word
 from storage_server.cli.asking import ask, parse_pairs
 from storage_server.cli.output import day_and_time, print_json, print_line
+from storage_server.core.names import DEFAULT_TENANT
 from storage_server.processes.errors import EXIT_USAGE, StartError
 from storage_server.processes.requests import explaining
-from storage_server.services.built_in_tenants import DEFAULT_TENANT
 
 
 def add(commands: Any) -> None:

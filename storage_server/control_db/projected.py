@@ -33,8 +33,8 @@ from storage_server.control_db.tables import (
 )
 from storage_server.control_db.views import Pairs
 from storage_server.core.ids import CanonicalId, TenantId
+from storage_server.core.names import SYSTEM_TENANT
 
-SYSTEM_TENANT: Final = "system"
 GLOBAL_ADMIN: Final = "arn:aws:iam::aws:policy/holdfast/global-admin"
 
 USER, ROOT, ROLE, PROVIDER = range(4)

@@ -1,7 +1,13 @@
-"""Which bucket names exist at all: their only validator."""
+"""Which bucket names exist at all (their only validator), and the tenants that always exist."""
 
 import ipaddress
 import re
+from typing import Final
+
+SYSTEM_TENANT: Final = "system"
+"""The tenant of the installation's root and of the global administrators."""
+DEFAULT_TENANT: Final = "default"
+"""The tenant of the first users."""
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")

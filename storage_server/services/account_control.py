@@ -9,12 +9,12 @@ from storage_server.control_db import policies, tenants
 from storage_server.control_db.policies import SHIPPED_PREFIX
 from storage_server.control_db.views import Ref, TenantView
 from storage_server.core.ids import TenantId
+from storage_server.core.names import SYSTEM_TENANT
 from storage_server.engine.identity import Entity
 from storage_server.s3 import arns
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
 from storage_server.s3.policy.shipped import SHIPPED, arn_of
 from storage_server.services.account_errors import translated
-from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.control import By, Changes, Control
 
 T = TypeVar("T")

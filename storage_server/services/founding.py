@@ -25,10 +25,10 @@ from storage_server.core.ids import (
     new_secret_key,
     new_tenant_id,
 )
+from storage_server.core.names import DEFAULT_TENANT, SYSTEM_TENANT
 from storage_server.engine.identity import Entity, Identity
 from storage_server.engine.records import CredentialRecord, OwnsAs, PrincipalRecord, TenantRecord
 from storage_server.s3.policy.shipped import arn_of
-from storage_server.services.built_in_tenants import DEFAULT_TENANT, SYSTEM_TENANT
 from storage_server.services.control import By, Changes, Control
 
 ROOT_NAME: Final = "root"

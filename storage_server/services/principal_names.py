@@ -4,11 +4,11 @@ import re
 from typing import Final
 
 from storage_server.core.ids import PrincipalId, TenantId
+from storage_server.core.names import SYSTEM_TENANT
 from storage_server.engine.identity import Identity
 from storage_server.engine.records import PrincipalKind, PrincipalRecord, TenantRecord
 from storage_server.s3 import arns
 from storage_server.s3.policy.document import with_principals
-from storage_server.services.built_in_tenants import SYSTEM_TENANT
 
 _ACCOUNT: Final = re.compile(r"[0-9]{12}", re.ASCII)
 _KINDS: Final = {

@@ -8,6 +8,7 @@ share, unless the caller is one of the system tenant's, who act in a tenant in n
 from collections.abc import Mapping
 from typing import Final
 
+from storage_server.core.names import SYSTEM_TENANT
 from storage_server.engine.identity import Identity
 from storage_server.engine.records import PrincipalRecord, TenantRecord
 from storage_server.s3 import arns, errors
@@ -21,7 +22,6 @@ from storage_server.s3.policy.evaluate import (
     decide,
 )
 from storage_server.services.actor import Actor
-from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.request_context import RequestContext
 from storage_server.services.rights import Compiler, parent_of
 

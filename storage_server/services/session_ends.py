@@ -9,12 +9,12 @@ from typing import Final
 
 from storage_server.core import limits
 from storage_server.core.clock import Clock
+from storage_server.core.names import SYSTEM_TENANT
 from storage_server.engine.errors import EngineError
 from storage_server.engine.identity import Identity
 from storage_server.s3.errors import ServiceUnavailable
 from storage_server.s3.iam_errors import NoSuchEntity, ValidationError
 from storage_server.services.account_control import AccountControl
-from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.control import By
 
 _SESSION_KEY: Final = re.compile(r"ASIA[A-Z2-7]{16}", re.ASCII)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.oidc_issuer import AUDIENCE, OidcIssuer, sign
-from tests.servers import Server, fresh_name, refusal
+from tests.servers import REGION, Server, fresh_name, refusal
 from tests.tenants import Login, Tenancy, allow, make_tenancy, policy, sdk, trust
 
 WEB = "sts:AssumeRoleWithWebIdentity"
@@ -125,3 +125,28 @@ def test_sessions_are_given_out_while_the_control_database_is_gone(private_serve
     for path in moved:
         path.with_name(f"away-{path.name}").rename(path)
     iam.create_user(UserName="ana")
+
+
+def test_a_role_that_was_used_says_so_after_its_worker_ended(private_server: Server) -> None:
+    """Assuming it is no use of it yet; what a worker noted is written at its end."""
+    server = private_server
+    tenancy = make_tenancy(server)
+    iam, sts = sdk(server, "iam", tenancy.admin), sdk(server, "sts", tenancy.admin)
+    root = f"arn:aws:iam::{tenancy.account}:root"
+    made = {
+        name: iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust({"AWS": root}))["Role"]
+        for name in ("assumed", "used")
+    }
+    for name, role in made.items():
+        given = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="me")["Credentials"]
+        server.secrets.append(given["SecretAccessKey"])
+        if name == "used":
+            sdk(server, "sts", Login.of(given)).get_caller_identity()
+    assert server.stop() == 0
+    server.start()
+    last = {name: iam.get_role(RoleName=name)["Role"]["RoleLastUsed"] for name in made}
+    assert last["assumed"] == {}
+    assert last["used"]["Region"] == REGION
+    assert last["used"]["LastUsedDate"] >= made["used"]["CreateDate"]
+    shown = server.command("role", "show", "used", "--tenant", tenancy.name).stdout
+    assert last["used"]["LastUsedDate"].strftime("%Y-%m-%d") in shown.partition("last used")[2]

@@ -64,7 +64,6 @@ def test_a_trailing_checksum_of_any_size(wire: S3Wire, bucket: str, mode: str, s
     assert wire.call("GET", target).body == body
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("size", [5, 100_000, 3 << 20])
 def test_a_second_empty_line_behind_a_trailer_is_passed_over(
     wire: S3Wire, bucket: str, size: int
@@ -85,6 +84,7 @@ def test_a_second_empty_line_behind_a_trailer_is_passed_over(
     assert wire.call("HEAD", f"/{bucket}/400").status == 404
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("mode", [STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER])
 def test_a_wrong_trailer_stores_nothing(
     wire: S3Wire, bucket: str, mode: str, algorithm: str

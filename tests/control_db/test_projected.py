@@ -18,9 +18,9 @@ from storage_server.control_db import (
 )
 from storage_server.control_db.views import UserView
 from storage_server.core.ids import TenantId
+from storage_server.core.names import SYSTEM_TENANT
 from storage_server.engine import records
 from storage_server.s3.policy import shipped
-from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from tests.control_db import world
 
 NOW_US = world.NOW_US
@@ -218,15 +218,14 @@ def test_what_never_was_is_none(session: Session) -> None:
 
 
 def test_the_names_that_mark_global_admins_are_everybodys() -> None:
-    """This package can't import them: the shipped policy, and the tenant that it is for."""
+    """This package can't import the shipped policy."""
     assert shipped.arn_of("global-admin") == projected.GLOBAL_ADMIN
     assert shipped.ARN_PREFIX.startswith(policies.SHIPPED_PREFIX)
-    assert projected.SYSTEM_TENANT == SYSTEM_TENANT
 
 
 def test_global_admins_are_marked(session: Session, acme: TenantId) -> None:
     """By their own attachment or an enabled group's, and in the system tenant only."""
-    system = world.tenant(session, projected.SYSTEM_TENANT).tenant_id
+    system = world.tenant(session, SYSTEM_TENANT).tenant_id
 
     def made(name: str, tenant_id: TenantId, *, by_group: bool = False) -> UserView:
         user = world.user(session, tenant_id, name)

@@ -8,6 +8,7 @@ from storage_server.core.limits import GIB, MIB
 from storage_server.engine.blobstore import Space
 from storage_server.engine.drivers.ballast import Device
 from storage_server.engine.errors import OutOfSpace
+from storage_server.engine.freeing import Freeing
 from storage_server.engine.space import ASKED_EVERY_NS, SpaceGuard
 from tests.engine.opened import OWN_FILE, SIZES, Opened, body
 
@@ -153,10 +154,11 @@ async def test_under_pressure_the_grace_is_ten_seconds(opened: Opened) -> None:
     """A full disk gets its space back soon; who reads holds a descriptor."""
     await opened.put(b"a", body(OWN_FILE))
     await opened.delete(b"a")
-    opened.store.freeing._is_pressed = lambda: True
+    pressed = guard(FakeDevice(0), Ticks()).is_pressed
+    freeing = Freeing(opened.store.inside, lambda: False, pressed)
     opened.clock.advance(seconds=9)
-    await opened.store.freeing.run_all()
+    await freeing.run_all()
     assert len(opened.own_files()) == 1
     opened.clock.advance(seconds=2)
-    await opened.store.freeing.run_all()
+    await freeing.run_all()
     assert opened.own_files() == []

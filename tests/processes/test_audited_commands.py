@@ -11,10 +11,10 @@ import msgspec
 import pytest_asyncio
 
 from storage_server.control_db.migrations import migrate
+from storage_server.core.names import SYSTEM_TENANT
 from storage_server.processes.admin import Desk, perform
 from storage_server.processes.administration.table import TABLE
 from storage_server.services.account_views import AuditNote
-from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.control_notes import By
 from tests.s3_api.port import RunningPort, running_port
 

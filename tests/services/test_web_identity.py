@@ -296,9 +296,7 @@ async def test_issuers_that_begin_alike_are_several(sts: StsHouse) -> None:
         assert (await sts.providers.get(here, one.arn)).url == one.url
 
 
-async def test_providers_of_another_tenant_are_not_there(
-    sts: StsHouse, issuer: OidcIssuer
-) -> None:
+async def test_providers_of_another_tenant_are_not_there(sts: StsHouse, issuer: OidcIssuer) -> None:
     """Not in its list, nor by the ARN of this one."""
     arn = await trusted(sts, issuer)
     await sts.house.accounts.tenants.create(BY, "other")

@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 
 class LmdbMetaStore:
-    """A ``MetaStore``. Open it after exec, never before a fork, once per process; use one loop."""
+    """A ``MetaStore``. Open it behind a fork, never before one, once per process; use one loop."""
 
     def __init__(
         self,

@@ -43,19 +43,7 @@ def test_a_source_is_decoded_once(text: str, bucket: str, key: str, version_id: 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "/",
-        "//",
-        "b",
-        "b/",
-        "/b/",
-        "//k",
-        "b/%zz",
-        "b/%FF",
-        "b/k?versionId=",
-        "arn:aws:s3:x/y",
-    ],
+    ["", "/", "//", "b", "b/", "/b/", "//k", "b/%zz", "b/%FF", "b/k?versionId=", "arn:aws:s3:x/y"],
 )
 def test_a_source_without_bucket_and_key_is_refused(text: str) -> None:
     """Whatever it is, nothing is copied from it (S24)."""
