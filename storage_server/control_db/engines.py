@@ -24,6 +24,14 @@ WRITES: Final = "holdfast_writes"
 WRITER_LOCK: Final = 0x686F6C6466617374
 """The advisory lock of PostgreSQL's one writer: ``holdfast`` in ASCII."""
 
+_SILENCE: Final = {
+    "keepalives_idle": SQL_WAIT_MAX_S,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": SQL_WAIT_MAX_S * 1000,
+}
+"""When a server that fell silent counts as gone: without these the system waits for up to hours."""
+
 _FILE: Final = "holdfast_file"
 _DRIVERS: Final = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite+pysqlite"}
 
@@ -120,7 +128,11 @@ def _postgresql_engine(url: URL) -> Engine:
         max_overflow=0,
         pool_timeout=SQL_WAIT_MAX_S,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": SQL_CONNECT_TIMEOUT_S, "application_name": "holdfast"},
+        connect_args={
+            "connect_timeout": SQL_CONNECT_TIMEOUT_S,
+            "application_name": "holdfast",
+            **{name: most for name, most in _SILENCE.items() if name not in url.query},
+        },
     )
 
     @event.listens_for(engine, "begin")

@@ -33,6 +33,7 @@ from storage_server.engine.errors import (
     FlushFailed,
     StaleGeneration,
     Stopped,
+    TenantClosed,
     UploadsOpen,
 )
 from storage_server.engine.grants import Grants
@@ -53,6 +54,7 @@ from storage_server.engine.records import (
     NameRecord,
     Pairs,
     TenantRecord,
+    TenantState,
     Usage,
     Versioning,
 )
@@ -176,6 +178,7 @@ class Buckets:
 
         Raises:
             AuditFull: Too much waits for the audit.
+            TenantClosed: The tenant is being deleted, or is gone.
             BucketLimitReached: The tenant or the owner has as many as ``room`` allows.
             BucketExists: The name is taken, or being created or deleted.
             OutOfSpace: There is no room for its rows; the name is free again.
@@ -280,11 +283,13 @@ class Buckets:
             # Without an allowance the next growth has all limits looked at anew.
             return Writes([(rows.CONFIGURATION, row), *told], (rows.ALLOWANCE,), (before, after))
 
+        # The name comes last: until then the old owner's count tells that something is to be done.
+        part, tx = bucket_part(bucket.bucket_id), Tx([rows.CONFIGURATION], give, bucket.generation)
+        try:
+            done = await self._committer.commit(part, tx)
+        except StaleGeneration:
+            raise BucketMissing from None
         await self._committer.commit(ROOT, Tx([name_key], rename))
-        done = await self._committer.commit(
-            bucket_part(bucket.bucket_id),
-            Tx([rows.CONFIGURATION], give, bucket.generation),
-        )
         await self._mark(bucket, event)
         assert isinstance(done.result, tuple)
         before, after = done.result
@@ -419,6 +424,7 @@ class Buckets:
         list_key = rows.tenant_bucket_row(tenant_id, name)
 
         def decide(view: View) -> Writes:
+            _require_open(view, tenant_id)
             taken = view.value(name_key)
             if taken is not None:
                 holder = codec.decode_record(NameRecord, name_key, taken)
@@ -449,6 +455,19 @@ class Buckets:
         done = await self._committer.commit(ROOT, Tx([name_key], decide))
         assert isinstance(done.result, int)
         return done.result
+
+
+def _require_open(view: View, tenant_id: TenantId) -> None:
+    """Return when a tenant may get a bucket: one that came behind its deletion would never go.
+
+    Raises:
+        TenantClosed: It is being deleted, or is gone.
+    """
+    row_key = rows.tenant_row(tenant_id)
+    row = view.value(row_key)
+    tenant = None if row is None else codec.decode_record(TenantRecord, row_key, row)
+    if tenant is None or tenant.deleted or tenant.state == TenantState.CLOSED:
+        raise TenantClosed
 
 
 def _first_rows(record: BucketRecord, event: AuditEvent | None) -> Callable[[View], Writes]:

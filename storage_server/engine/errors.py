@@ -19,6 +19,10 @@ class BucketExists(EngineError):
         self.tenant_id = tenant_id
 
 
+class TenantClosed(EngineError):
+    """The tenant is being deleted, or is gone: it gets no bucket any more."""
+
+
 class BucketNotEmpty(EngineError):
     """The bucket still holds a version, a delete marker or an upload in progress."""
 

@@ -130,8 +130,8 @@ class Recovery:
         dead = incarnation.dead()
         if not dead and self._has_tidied:
             return False
-        self._has_tidied = True
         await self.run()
+        self._has_tidied = True
         if not self._untrimmed:
             self._gone = dead  # who dies meanwhile is for the next time
             if not all(incarnation.has_sealed(one) for one in dead):

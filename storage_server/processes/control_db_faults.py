@@ -4,19 +4,24 @@ Clients are told neither; the sentences that they get say only that it is away.
 """
 
 from typing import Final
-from urllib.parse import urlsplit
+
+from sqlalchemy import URL
+
+from storage_server.control_db.engines import parse_url
 
 _CHARS_MAX: Final = 300
 
 
 def place_of(url: str) -> str:
-    """Return the database's address without the password in it."""
-    parts = urlsplit(url)
-    if parts.hostname is None:
-        return f"{parts.scheme}://{parts.path}"
-    user = f"{parts.username}@" if parts.username else ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{user}{parts.hostname}{port}{parts.path}"
+    """Return the database's address without the password in it.
+
+    It is read as whoever connects reads it: a password may hold any sign but an at sign.
+    """
+    told = parse_url(url)
+    shown = URL.create(
+        told.get_backend_name(), told.username, None, told.host, told.port, told.database
+    )
+    return shown.render_as_string()
 
 
 def reason_of(error: BaseException, url: str) -> str:
@@ -26,6 +31,9 @@ def reason_of(error: BaseException, url: str) -> str:
         first = first.__cause__
     told = getattr(first, "orig", None) or first
     lines = str(getattr(told, "strerror", None) or told).strip().splitlines()
-    password = urlsplit(url).password
+    address = parse_url(url)
     line = lines[0] if lines else type(told).__name__
-    return (line.replace(password, "***") if password else line)[:_CHARS_MAX]
+    for secret in (address.password, address.query.get("password")):
+        if isinstance(secret, str) and secret:
+            line = line.replace(secret, "***")
+    return line[:_CHARS_MAX]

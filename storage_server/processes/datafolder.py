@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import pwd
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from storage_server.core import file_locks
 from storage_server.processes.errors import EXIT_CONFIG, StartError
 
 FORMAT: Final = 1
@@ -29,7 +29,6 @@ LOCK_WAIT_S: Final = 1.0
 """How long another process's look at the folder's lock is waited for; it takes microseconds."""
 
 _LOCK_RETRY_S: Final = 0.01
-_FLOCK: Final = struct.Struct("hhqqi4x")  # fcntl(2), struct flock on 64-bit Linux
 
 SINGLE_ROLES: Final = ("serve", "console", "jobs")
 """Roles of which one data folder has at most one process."""
@@ -205,10 +204,10 @@ def is_role_taken(layout: Layout, role: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, file_locks.exclusive())
     finally:
         os.close(descriptor)
-    return bool(_FLOCK.unpack(found)[0] != fcntl.F_UNLCK)
+    return file_locks.is_taken(found)
 
 
 def refuse_other_owner(path: Path, user_id: int) -> None:
@@ -236,7 +235,7 @@ def as_owner(root: Path) -> Iterator[None]:
     """
     try:
         about = Layout(root).format.stat()
-    except FileNotFoundError:
+    except OSError:  # there is none, or it can't be looked into: whoever opens it says so
         yield
         return
     user_id, group_id = os.geteuid(), os.getegid()
@@ -445,16 +444,12 @@ def _take(descriptor: int, ours: dict[str, str], state: Path, *, alone: bool) ->
 def _try_role(descriptor: int) -> bool:
     """Take a role's lock, which lives as long as any copy of the descriptor, also a child's."""
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, file_locks.exclusive())
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         return False
     return True
-
-
-def _whole_file(kind: int) -> bytes:
-    return _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _held_sentence(root: Path, *, alone: bool) -> str:

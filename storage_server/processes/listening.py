@@ -6,7 +6,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -115,8 +115,7 @@ def certificate_worries(options: ListenOptions, now: datetime) -> list[Worry]:
         return []
     found = []
     name = options.tls_certificate
-    own = x509.load_pem_x509_certificates(name.read_bytes())[0]
-    until, since = own.not_valid_after_utc, own.not_valid_before_utc
+    until, since = _validity(name)
     renew = "renew it, then send SIGHUP to the server"
     if until < now:
         found.append(Worry(f"certificate {name} expired on {until:%Y-%m-%d}", renew, is_fatal=True))
@@ -131,6 +130,19 @@ def certificate_worries(options: ListenOptions, now: datetime) -> list[Worry]:
         text = f"everybody can read the private key {options.tls_key}"
         found.append(Worry(text, f"chmod 600 {options.tls_key}", is_fatal=False))
     return found
+
+
+def _validity(certificate: Path) -> tuple[datetime, datetime]:
+    """Return until when and since when a certificate is valid.
+
+    One that OpenSSL takes and this library does not read must not keep a server from starting:
+    nothing is known of it then, so it is taken for valid.
+    """
+    try:
+        own = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+    return own.not_valid_after_utc, own.not_valid_before_utc
 
 
 def _no_passphrase() -> str:

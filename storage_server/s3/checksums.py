@@ -156,8 +156,11 @@ def without_empty_promise(hoisted: dict[str, str]) -> dict[str, str]:
     """
     if _OF_NOTHING.isdisjoint(hoisted.items()):
         return hoisted
-    dropped = BY_HEADER.keys() | {_SDK_ALGORITHM}
-    return {name: text for name, text in hoisted.items() if name not in dropped}
+    rest = {name: text for name, text in hoisted.items() if (name, text) not in _OF_NOTHING}
+    if not BY_HEADER.keys().isdisjoint(rest):
+        return hoisted  # with a checksum of something beside it, it is refused as two of them
+    rest.pop(_SDK_ALGORITHM, None)
+    return rest
 
 
 def parse_declared(headers: Mapping[str, str]) -> Declared | None:

@@ -130,7 +130,7 @@ class RequestBody:
         ``still`` refuses a body that took long when its sender may not act any more.
         """
         self._still = still
-        self._until_s = 0.0
+        self._until_s = time.monotonic() + _TRUSTED_S
         self._source = source
         self._plan = plan
         self._signer = signer
@@ -286,7 +286,6 @@ class RequestBody:
         """Say once that the body is wanted, before the first byte is asked for."""
         if self._before_read is not None:
             before_read, self._before_read = self._before_read, None
-            self._until_s = time.monotonic() + _TRUSTED_S
             before_read()
 
     async def _read_framed(self, limit: int) -> bytes:

@@ -4,9 +4,12 @@ Each start makes what is missing and changes nothing else: whoever was disabled 
 secret that was changed is not set back.
 """
 
+import logging
+from typing import Final
+
 from storage_server.core.ids import PrincipalId, TenantId
-from storage_server.core.names import is_bucket_name
-from storage_server.engine.records import PrincipalRecord
+from storage_server.core.names import DEFAULT_TENANT, is_bucket_name
+from storage_server.engine.records import PrincipalRecord, TenantState
 from storage_server.engine.store import Store
 from storage_server.s3.errors import InvalidBucketName
 from storage_server.s3.iam_errors import EntityAlreadyExists, NoSuchEntity
@@ -14,11 +17,11 @@ from storage_server.s3.messages.buckets import CreateBucketInput
 from storage_server.services.accounts import Accounts
 from storage_server.services.actor import Actor
 from storage_server.services.buckets import BucketService
-from storage_server.services.built_in_tenants import DEFAULT_TENANT
 from storage_server.services.control import By
 from storage_server.services.options import BootstrapOptions
 
-_ROLE = "user"
+_ROLE: Final = "user"
+_LOG: Final = logging.getLogger("holdfast.bootstrap")
 
 
 class Bootstrap:
@@ -41,7 +44,7 @@ class Bootstrap:
             return
         by = By(source="bootstrap")
         tenant_id = await self._ensure_tenant(by, wanted.tenant or DEFAULT_TENANT)
-        if not wanted.user:
+        if not wanted.user or self._is_closed(tenant_id):
             return
         user_id = await self._ensure_user(by, tenant_id, wanted.user)
         if wanted.access_key:
@@ -56,6 +59,14 @@ class Bootstrap:
         except NoSuchEntity:
             await tenants.create(by, name)
         return tenants.require_id(name)
+
+    def _is_closed(self, tenant_id: TenantId) -> bool:
+        """Tell whether a tenant is being deleted, which goes on only when the server starts."""
+        tenant = self._store.identity.find_tenant_now(tenant_id)
+        is_closed = tenant is None or tenant.state == TenantState.CLOSED
+        if is_closed:
+            _LOG.warning("nothing was made at this start: the tenant is being deleted")
+        return is_closed
 
     async def _ensure_user(self, by: By, tenant_id: TenantId, name: str) -> str:
         users = self._accounts.users

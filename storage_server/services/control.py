@@ -262,7 +262,11 @@ class Control:
                     self._identity.applied_now(),
                     self._identity.installation_now(),
                 )
-                batch, has_more = await self.read(control_log.reading_from(applied, followed))
+                try:
+                    batch, has_more = await self.read(control_log.reading_from(applied, followed))
+                except control_log.LogForgotten:
+                    count += await self._take_everything()
+                    continue
                 if not has_more:
                     batch = msgspec.structs.replace(batch, releases=tuple(over))
                 if batch == _NO_BATCH:
@@ -272,6 +276,30 @@ class Control:
                 count += control_log.count(batch)
                 if not has_more:
                     return count
+
+    async def _take_everything(self) -> int:
+        """Project all there is, where the log is too short to say what changed.
+
+        What is in force already is passed over by its revision.
+        """
+        _LOG.warning("the accounts that are in force are older than the log: all are projected")
+        loop, followed = asyncio.get_running_loop(), self._identity.installation_now()
+
+        def project(batch: Projected) -> None:
+            asyncio.run_coroutine_threadsafe(self._identity.project(batch), loop).result()
+
+        def run() -> int:
+            count = 0
+            with self._session(followed, write=False) as session:
+                for records in control_log.everything(session):
+                    project(control_log.batch_of(records))
+                    count += len(records)
+                end, found = control_log.head(session)
+                project(Projected(applied=end, installation="" if followed else found))
+            return count
+
+        with _unavailable():
+            return await self._in_sql(run)
 
     def _finished(self, task: "asyncio.Task[object]") -> None:
         """Let go of a change; its caller may have gone, so its failure is looked at here too."""

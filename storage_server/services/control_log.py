@@ -43,6 +43,10 @@ _OWNERSHIPS: Final = {
 }
 
 
+class LogForgotten(Exception):
+    """The log no longer has all that is to be applied, as when older metadata were restored."""
+
+
 # --- Writing ------------------------------------------------------------------------------------
 
 
@@ -137,12 +141,19 @@ def reading_from(applied: int, followed: str) -> Callable[[Session], tuple[Proje
     """Return what reads a batch of the log behind what is applied, and whether more follows.
 
     ``followed`` is the installation that is obeyed; without one, the batch says which it is.
+
+    Raises:
+        LogForgotten: (what reads) Entries behind what is applied are gone: what they took away
+            would stay in force.
     """
 
     def read(session: Session) -> tuple[Projected, bool]:
         require_not_behind(session, applied)
         found_here = "" if followed else installation.find(session)
         entries = projection_log.after(session, applied, BATCH_VALUES_MAX + 1)
+        upcoming = entries[0].sequence if entries else projection_log.head(session) + 1
+        if upcoming != applied + 1:  # numbers have no gaps
+            raise LogForgotten
         wanted: defaultdict[str, list[str]] = defaultdict(list)
         for entry in entries[:BATCH_VALUES_MAX]:
             wanted[entry.entity_kind].append(entry.entity_id)

@@ -9,6 +9,7 @@ import msgspec
 
 from storage_server.core.clock import Clock
 from storage_server.core.ids import PrincipalId, RequestId, TenantId
+from storage_server.core.names import SYSTEM_TENANT
 from storage_server.engine.identity import Entity, Identity
 from storage_server.engine.records import (
     GroupRecord,
@@ -21,7 +22,6 @@ from storage_server.s3 import errors, post_policy, sigv2, sigv4
 from storage_server.s3.request import RequestHead
 from storage_server.s3.sigv4 import AuthenticationKind, ChunkSigner, SigningKeys, VerifyOptions
 from storage_server.services.actor import NO_FACTS, Actor, Facts, Session
-from storage_server.services.built_in_tenants import SYSTEM_TENANT
 from storage_server.services.options import AuthenticationOptions
 
 _ENTRIES_MAX = 10_240  # keys in use at once in one worker; each entry is about two kilobytes

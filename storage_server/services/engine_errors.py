@@ -58,6 +58,7 @@ def _key(
 _ANSWERS: dict[type[engine.EngineError], Callable[..., s3.S3Error]] = {
     engine.BucketMissing: _key(s3.NoSuchBucket, "BucketName"),
     engine.BucketExists: _key(s3.BucketAlreadyExists),
+    engine.TenantClosed: _key(s3.AccessDenied),
     engine.BucketLimitReached: _key(s3.TooManyBuckets),
     engine.BucketNotEmpty: _key(s3.BucketNotEmpty, "BucketName"),
     engine.KeyMissing: _key(s3.NoSuchKey, "Key"),

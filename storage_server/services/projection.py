@@ -100,8 +100,11 @@ class ProjectionService:
             await self._identity.project(end)
             return len(extra)
 
-        await self._control.walk(take)
-        await self._refuse_losses(known)
+        async def refuse_losses(_head: int, _installation: str) -> None:
+            await self._refuse_losses(known)
+
+        # Alone: whoever is made meanwhile is in the data path and not in what was read before.
+        await self._control.walk_alone(take, refuse_losses)
         known.clear()
 
         async def take_and_remake(records: Sequence[Record]) -> None:

@@ -21,13 +21,13 @@ import logging
 import math
 import mmap
 import os
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from storage_server.core import file_locks
 from storage_server.core.clock import Clock
 from storage_server.core.limits import PROCESSES_MAX
 
@@ -53,7 +53,6 @@ _BITS: Final = _COUNT_BITS  # of each word of a bitmap of sharers; the rest says
 _BITMAP_WORDS: Final = 10
 _BINS: Final = _BITMAP_WORDS * _BITS  # 400: two sharers look like one in a pair of 400
 _BITMAP_TICKS: Final = 1_000_000 // _CELL_US
-_LOCK: Final = struct.Struct("hhqqi4x")  # fcntl(2), struct flock on 64-bit Linux
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -88,7 +87,7 @@ class RateMap:
         """
         tick = self._clock.now_us() // _CELL_US
         tag = _tag(name)
-        slot = self._slot(tag)
+        slot = self._slot(tag, tick)
         cell = slot + 1 + tick % _CELLS
         own = self._own
         stamp = (tick & _TICK_MASK) << _COUNT_BITS
@@ -99,6 +98,15 @@ class RateMap:
             return 0
         own[cell] = stamp | before
         return _CELL_US - self._clock.now_us() % _CELL_US
+
+    def give_back(self, name: bytes, amount: int) -> None:
+        """Take a count of this moment back; when its cell is over, it stays counted."""
+        tick = self._clock.now_us() // _CELL_US
+        slot = _find(self._own, _tag(name))
+        cell = slot + 1 + tick % _CELLS
+        word = self._own[cell]
+        if slot >= 0 and word >> _COUNT_BITS == tick & _TICK_MASK:
+            self._own[cell] = word - min(amount, word & _COUNT_MASK)
 
     def used(self, name: bytes) -> int:
         """Return what was counted in the last second, by all workers."""
@@ -121,7 +129,7 @@ class RateMap:
     def _meet(self, tag: int, sharer: bytes, tick: int) -> int:
         second = tick // _BITMAP_TICKS
         index, bit = divmod(_tag(sharer) % _BINS, _BITS)
-        word = self._slot(tag) + 1 + second % 2 * _BITMAP_WORDS + index
+        word = self._slot(tag, tick) + 1 + second % 2 * _BITMAP_WORDS + index
         own, stamp = self._own, _stamp(second)
         before = own[word] & _COUNT_MASK if own[word] & ~_COUNT_MASK == stamp else 0
         own[word] = stamp | before | 1 << bit
@@ -144,18 +152,15 @@ class RateMap:
         free = _BINS - sum(word.bit_count() for word in found)
         return round(_BINS * math.log(_BINS / max(free, 1)))
 
-    def _slot(self, tag: int) -> int:
+    def _slot(self, tag: int, tick: int) -> int:
         """Return where a counter is kept in the own region; the quietest gives way to a new one."""
         own = self._own
+        found = _find(own, tag)
+        if found >= 0:
+            return found
         first = tag % _SETS * _WAYS * _SLOT_WORDS
-        quietest, latest_tick = first, _TICK_MASK + 1
-        for slot in range(first, first + _WAYS * _SLOT_WORDS, _SLOT_WORDS):
-            held = own[slot]
-            if held == tag:
-                return slot
-            seen = max(own[slot + 1 : slot + 1 + _CELLS]) >> _COUNT_BITS if held else 0
-            if seen < latest_tick:
-                quietest, latest_tick = slot, seen
+        slots = range(first, first + _WAYS * _SLOT_WORDS, _SLOT_WORDS)
+        quietest = max(slots, key=lambda slot: _rested(own, slot, tick))
         for word in range(quietest + 1, quietest + 1 + _CELLS):
             own[word] = 0
         own[quietest] = tag
@@ -210,13 +215,16 @@ class Rates:
     def wait_us(self, rates: Sequence[Rate], size_bytes: int) -> int:
         """Count bytes against each limit; return how long to wait before asking again, or 0.
 
-        What was counted against one limit before another refused stays counted: the bytes are
-        asked for again, and slow is what they are to be.
+        While one refuses nothing is counted: who waits for a limit of its own, on however many
+        connections, uses nothing up of what it shares with others.
         """
-        return max(
-            (self._counters.take(rate.name, size_bytes, rate.per_second) for rate in rates),
-            default=0,
-        )
+        for count, rate in enumerate(rates):
+            wait_us = self._counters.take(rate.name, size_bytes, rate.per_second)
+            if wait_us:
+                for taken in rates[:count]:
+                    self._counters.give_back(taken.name, size_bytes)
+                return wait_us
+        return 0
 
     def _most(self, rate: Rate, sharer: bytes) -> int:
         sharers_count = self._counters.meet(rate.name, sharer)
@@ -234,6 +242,16 @@ def _find(region: memoryview, tag: int) -> int:
         if region[slot] == tag:
             return slot
     return -1
+
+
+def _rested(region: memoryview, slot: int, tick: int) -> int:
+    """Return for how many cells a counter has rested, a free slot for longer than any.
+
+    Ticks begin anew every ten days, and a clock may run back: what lies ahead rests too.
+    """
+    words = region[slot + 1 : slot + 1 + _CELLS] if region[slot] else ()
+    ages = ((tick - (word >> _COUNT_BITS)) & _TICK_MASK for word in words if word)
+    return min(ages, default=_TICK_MASK + 1)
 
 
 def _stamp(second: int) -> int:
@@ -295,10 +313,8 @@ def claim_region(descriptor: int) -> int:
         OSError: As many processes count already as there are regions.
     """
     for region in range(REGIONS_MAX):
-        # A lock of the descriptor, not of the process: another descriptor's end leaves it alone.
-        wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, region, 1, 0)
         try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, file_locks.exclusive(region, 1))
         except BlockingIOError:
             continue
         return region

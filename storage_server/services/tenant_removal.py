@@ -13,7 +13,13 @@ from typing import Final
 from storage_server.core import limits
 from storage_server.core.clock import Clock
 from storage_server.core.ids import PrincipalId, RequestId, TenantId, VersionId
-from storage_server.engine.errors import BucketMissing, BucketNotEmpty, StaleGeneration, UploadsOpen
+from storage_server.engine.errors import (
+    BucketMissing,
+    BucketNotEmpty,
+    EngineError,
+    StaleGeneration,
+    UploadsOpen,
+)
 from storage_server.engine.records import (
     TENANT_SCOPE,
     BucketRecord,
@@ -113,14 +119,20 @@ class TenantRemoval:
         try:
             is_gone = await self._has_looked(tenant_id) and await self._empty_some(tenant_id)
         except DeleteConflict as locked:
-            self._waiting.add(tenant_id)
             self._blocked[tenant_id] = locked.sentence
-            self._current = None
+            self._postpone(tenant_id)
+            raise
+        except EngineError:
+            self._postpone(tenant_id)  # a damaged bucket must not keep other tenants waiting
             raise
         self._blocked.pop(tenant_id, None)
         if is_gone:
             self._looked.discard(tenant_id)
         return is_gone
+
+    def _postpone(self, tenant_id: TenantId) -> None:
+        self._waiting.add(tenant_id)
+        self._current = None
 
     async def _empty_some(self, tenant_id: TenantId) -> bool:
         page, _ = await self._store.buckets.list(tenant_id, prefix="", after="", limit=1)

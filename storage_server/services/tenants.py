@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import attachments, tenants, users
+from storage_server.control_db.rows import fold
 from storage_server.control_db.views import TenantView
 from storage_server.core.ids import (
     TenantId,
@@ -14,6 +15,7 @@ from storage_server.core.ids import (
     new_canonical_id,
     new_tenant_id,
 )
+from storage_server.core.names import DEFAULT_TENANT, SYSTEM_TENANT
 from storage_server.engine.identity import Entity, Identity
 from storage_server.engine.records import ObjectOwnership, TenantState
 from storage_server.s3 import arns
@@ -34,7 +36,6 @@ from storage_server.services.account_control import (
 from storage_server.services.account_forms import ROOT_NAME, require_name
 from storage_server.services.account_pages import PAGE_ITEMS, Page, page_of, require_limit
 from storage_server.services.account_views import Default, Deletion, Ownership, State, Tenant
-from storage_server.services.built_in_tenants import DEFAULT_TENANT, SYSTEM_TENANT
 from storage_server.services.control import By, Changes
 from storage_server.services.tenant_removal import TenantRemoval
 
@@ -169,7 +170,7 @@ class TenantService:
         """
         if state is State.CLOSED:
             raise ValidationError("A tenant is closed by deleting it.")
-        if name.lower() == SYSTEM_TENANT:
+        if fold(name) == SYSTEM_TENANT:
             raise UnmodifiableEntity("The tenant system can't be suspended.")
         word = "Resume" if state is State.ACTIVE else "Suspend"
         await self._change(
@@ -396,8 +397,8 @@ def _require_flags(flags: int) -> None:
 
 
 def _refuse_built_in(name: str, what: str) -> None:
-    if name.lower() in _BUILT_IN:
-        raise UnmodifiableEntity(f"The built-in tenant {name.lower()} can't be {what}.")
+    if fold(name) in _BUILT_IN:
+        raise UnmodifiableEntity(f"The built-in tenant {fold(name)} can't be {what}.")
 
 
 def _shown(session: Session, tenant: TenantView) -> Tenant:

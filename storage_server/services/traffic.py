@@ -116,9 +116,12 @@ def site(peer: str) -> str:
     if ":" not in peer:
         return peer
     try:
-        return str(ipaddress.ip_network((peer, _IPV6_SITE_BITS), strict=False))
+        address = ipaddress.IPv6Address(peer)
     except ValueError:
         return peer
+    if address.ipv4_mapped is not None:  # as a proxy says it that listens to both
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), _IPV6_SITE_BITS), strict=False))
 
 
 def slow_down() -> errors.S3Error:

@@ -5,11 +5,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from storage_server.control_db import settings, tenants
+from storage_server.control_db.engines import make_engine, parse_url
 from storage_server.control_db.errors import Conflict, SchemaMismatch, SqlGone
 from storage_server.control_db.session import ControlDb
 from tests.control_db import world
@@ -318,6 +320,21 @@ def test_a_connection_that_breaks_within_a_change_fails_the_change(
         assert tenants.find_by_name(session, "acme") is None
     database.close()
     postgresql.drop(name)
+
+
+@pytest.mark.parametrize(("more", "most"), [("", "10000"), ("&tcp_user_timeout=3000", "3000")])
+def test_a_server_that_falls_silent_is_given_up_soon(
+    postgresql: PostgreSql, postgresql_template: str, more: str, most: str
+) -> None:
+    """The system alone would wait for a quarter of an hour, and the thread of SQL with it."""
+    name = postgresql.create(postgresql_template)
+    engine = make_engine(parse_url(postgresql.url(name) + more))
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        found = driver.info.get_parameters()
+    engine.dispose()
+    postgresql.drop(name)
+    assert (found["keepalives_idle"], found["tcp_user_timeout"]) == ("10", most)
 
 
 @pytest.mark.parametrize("name", ["x" * 65, "a\0b"])

@@ -12,7 +12,7 @@ from storage_server.engine.bucket_counts import BucketRoom
 from storage_server.engine.errors import Damaged
 from storage_server.engine.metastore import ROOT, Tx, View, Writes, bucket_part
 from storage_server.engine.records import BucketState, NameRecord
-from storage_server.engine.recovery import Recovery
+from storage_server.engine.recovery import Recovered, Recovery
 from tests.engine.opened import (
     OWN_FILE,
     OWNER,
@@ -179,6 +179,32 @@ async def test_what_a_killed_writer_reserved_waits_for_the_job(
         assert store.inside.incarnation.dead() == []
     finally:
         await store.close()
+
+
+class _InterruptedRecovery(Recovery):
+    """A recovery whose time is over when it is run first."""
+
+    was_run = False
+
+    async def run(self) -> Recovered:
+        if not self.was_run:
+            self.was_run = True
+            raise asyncio.CancelledError
+        return await super().run()
+
+
+async def test_a_first_sweep_that_ran_out_of_time_is_done_again(opened: Opened) -> None:
+    """Also where no file tells of a dead writer, and nothing else would have it done."""
+    stage = await opened.store.versions.stage(opened.bucket, b"a", size_hint=OWN_FILE)
+    await stage.write(body(OWN_FILE))
+    shutil.rmtree(opened.folder / "run")
+    await opened.reopen()
+    recovery = _InterruptedRecovery(opened.store.inside, opened.store.buckets)
+    with pytest.raises(asyncio.CancelledError):
+        await recovery.tidy()
+    await recovery.tidy()
+    await opened.store.freeing.run_all()
+    assert opened.own_files() == []
 
 
 class _ImpatientDisk(FaultyDisk):

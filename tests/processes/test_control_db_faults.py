@@ -13,6 +13,7 @@ URL = "postgresql://holdfast:Secret-1@db.example.org:5433/accounts"
     [
         (URL, "postgresql://holdfast@db.example.org:5433/accounts"),
         ("postgresql://db/accounts?password=Secret-1", "postgresql://db/accounts"),
+        ("postgresql://ana:12#34/5@db/accounts", "postgresql://ana@db/accounts"),
         ("sqlite:////srv/control.db", "sqlite:////srv/control.db"),
     ],
 )
@@ -30,4 +31,6 @@ def test_the_reason_is_what_was_said_first() -> None:
 
 def test_a_password_in_the_reason_is_masked() -> None:
     """Whatever a driver may say, and only its first line."""
-    assert reason_of(SqlGone("no login with Secret-1 here\nmore"), URL) == "no login with *** here"
+    for url in (URL, "postgresql://db/accounts?password=Secret-1"):
+        told = reason_of(SqlGone("no login with Secret-1 here\nmore"), url)
+        assert told == "no login with *** here"

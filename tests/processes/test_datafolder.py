@@ -227,3 +227,11 @@ def test_what_root_does_on_a_stopped_folder_is_done_as_its_owner() -> None:
         assert os.geteuid() == os.getuid()
         assert {path.stat().st_uid for path in root.rglob("*")} == {nobody}
         assert (root / "run").is_dir()
+
+
+def test_what_is_no_folder_has_no_owner_to_work_as(tmp_path: Path) -> None:
+    """Whoever opens it then says what is wrong."""
+    path = tmp_path / "data"
+    path.touch()
+    with as_owner(path), pytest.raises(StartError):
+        DataFolder.open(path, create=False)

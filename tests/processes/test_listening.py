@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from storage_server.config import Address, load
+from storage_server.config import Address, ListenOptions, load
 from storage_server.processes.errors import StartError
 from storage_server.processes.listening import (
     address_of,
@@ -87,6 +87,29 @@ def test_urls_are_ones_that_a_client_here_can_open() -> None:
 NOW = datetime(2030, 1, 15, tzinfo=UTC)
 
 
+def _listening(folder: Path, days: tuple[int, int], mode: int) -> ListenOptions:
+    """Return options with a certificate that is valid between two days, seen from NOW."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "s3.example.org")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW + timedelta(days=days[0]))
+        .not_valid_after(NOW + timedelta(days=days[1]))
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    files[1].chmod(mode)
+    return load({"tls_certificate": str(files[0]), "tls_key": str(files[1])}, {}).options.listen
+
+
 @pytest.mark.parametrize(
     ("days", "mode", "told"),
     [
@@ -102,28 +125,22 @@ def test_what_clients_will_refuse_of_a_certificate_is_said_before(
     tmp_path: Path, days: tuple[int, int], mode: int, told: list[tuple[str, bool]]
 ) -> None:
     """It can be loaded all the same; that clients fail is found out by them otherwise."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "s3.example.org")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(NOW + timedelta(days=days[0]))
-        .not_valid_after(NOW + timedelta(days=days[1]))
-        .sign(key, hashes.SHA256())
-    )
-    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    files[1].chmod(mode)
-    options = load({"tls_certificate": str(files[0]), "tls_key": str(files[1])}, {}).options.listen
+    options = _listening(tmp_path, days, mode)
     assert tls_context(options) is not None
     worries = certificate_worries(options, NOW)
     assert [worry.is_fatal for worry in worries] == [is_fatal for _, is_fatal in told]
     for worry, (text, _) in zip(worries, told, strict=True):
         assert text in worry.text
         assert worry.remedy
+
+
+def test_a_certificate_that_openssl_alone_reads_keeps_no_server_from_starting(
+    tmp_path: Path,
+) -> None:
+    """It has worked so far; what can't be looked into is no reason to be away."""
+    options = _listening(tmp_path, (-90, -1), 0o600)
+    assert options.tls_certificate is not None
+    text = options.tls_certificate.read_text()
+    options.tls_certificate.write_text(text.replace(" CERTIFICATE", " TRUSTED CERTIFICATE"))
+    assert tls_context(options) is not None
+    assert certificate_worries(options, NOW) == []

@@ -165,3 +165,11 @@ def test_only_the_promise_of_an_empty_body_is_dropped(name: str) -> None:
         promise = {algorithm.header: text, "x-amz-sdk-checksum-algorithm": name}
         expected = kept if is_dropped else kept | promise
         assert checksums.without_empty_promise(kept | promise) == expected
+
+
+def test_the_promise_of_an_empty_body_takes_no_other_one_along() -> None:
+    """Two contradict each other, and are refused: the one that is meant is not passed over."""
+    both = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-crc32c": "AAAAAQ=="}
+    assert checksums.without_empty_promise(both) == both
+    with pytest.raises(InvalidRequest):
+        checksums.parse_declared(both)

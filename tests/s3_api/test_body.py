@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -55,6 +56,7 @@ def body_of(
     *,
     offload: Offload,
     buffers: BodyBuffers | None = None,
+    still: Callable[[], None] | None = None,
 ) -> RequestBody:
     """Return a body over a source."""
     return RequestBody(
@@ -65,6 +67,7 @@ def body_of(
         buffers=buffers or BodyBuffers(8 * limits.MIB),
         offload=offload,
         stall_s=1,
+        still=still,
     )
 
 
@@ -153,6 +156,22 @@ async def test_a_document_is_bounded() -> None:
         body = body_of(Pieces(b"x" * 50), {"content-length": "50"}, offload=Offload(lanes))
         with pytest.raises(errors.MaxMessageLengthExceeded):
             await body.read_all(49)
+
+
+async def test_a_body_that_waited_to_be_wanted_has_its_sender_asked_about_again() -> None:
+    """What let it in may be gone by then, however fast its bytes come at last."""
+
+    def refuse() -> None:
+        raise errors.AccessDenied
+
+    with ThreadPoolExecutor(1) as lanes:
+        headers = {"content-length": "4"}
+        body = body_of(Pieces(b"late"), headers, offload=Offload(lanes), still=refuse)
+        let_in = time.monotonic()
+        while time.monotonic() < let_in + 0.03:
+            pass
+        with pytest.raises(errors.AccessDenied):
+            await body.read_all(4)
 
 
 async def test_a_wanted_checksum_is_computed_beside_the_default() -> None:

@@ -1,6 +1,7 @@
 """The only way control data changes: held, written, projected, and answered only then."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -281,3 +282,47 @@ async def test_an_id_of_a_deleted_key_is_not_given_again(tmp_path: Path) -> None
 
         with pytest.raises(Exists):
             await one.control.change(BY, tenant_id, again)
+
+
+async def test_older_metadata_obey_what_the_log_has_forgotten(tmp_path: Path) -> None:
+    """A folder from a backup gives no right back that was taken away since, however long ago."""
+    async with controlled(tmp_path) as one:
+        tenant_id = await one.make_tenant()
+        user_id = await one.make_user(tenant_id, key="AKIAOLD")
+        await one.make_user(tenant_id, "bob")
+    shutil.copytree(tmp_path / "data", tmp_path / "backup")
+    async with controlled(tmp_path, is_migrated=False) as one:
+        work, entity = disabling(user_id)
+        await one.control.change(BY, tenant_id, work, removes=[entity])
+        later = await one.make_user(tenant_id, "eve", key="AKIANEW")
+        head = await one.control.read(projection_log.head)
+        await one.control.stamp(lambda session: projection_log.forget(session, head - 1))
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "backup").rename(tmp_path / "data")
+    async with controlled(tmp_path, is_migrated=False) as one:
+        before = one.identity.find_principal_now(PrincipalId(user_id))
+        assert before is not None
+        assert before.enabled
+        assert await one.control.replay()
+        found = one.identity.find_principal_now(PrincipalId(user_id))
+        assert found is not None
+        assert not found.enabled
+        assert one.identity.find_principal_now(PrincipalId(later)) is not None
+        assert one.identity.applied_now() == head
+        assert await one.control.replay() == 0
+        assert (await one.projection.verify()).differences == ()
+
+
+async def test_an_empty_folder_takes_over_a_log_without_its_beginning(tmp_path: Path) -> None:
+    """It has everybody, not only those who changed lately, and knows whose they are."""
+    async with controlled(tmp_path) as one:
+        user_id = await one.make_user(await one.make_tenant())
+        head = await one.control.read(projection_log.head)
+        await one.control.stamp(lambda session: projection_log.forget(session, head))
+        followed = one.identity.installation_now()
+    (tmp_path / "data").rename(tmp_path / "before")
+    async with controlled(tmp_path, is_migrated=False) as one:
+        await one.control.replay()
+        assert one.identity.find_principal_now(PrincipalId(user_id)) is not None
+        assert (one.identity.applied_now(), one.identity.installation_now()) == (head, followed)
+        assert (await one.projection.verify()).differences == ()

@@ -1,8 +1,11 @@
 """The projection equals the control database; a proof says where not, and a rebuild makes it so."""
 
 import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -14,7 +17,14 @@ from storage_server.control_db import (
     inline_policies,
     users,
 )
-from storage_server.core.ids import CanonicalId, PrincipalId, TenantId
+from storage_server.control_db.session import ControlDb
+from storage_server.core.ids import (
+    CanonicalId,
+    PrincipalId,
+    TenantId,
+    new_canonical_id,
+    new_principal_id,
+)
 from storage_server.engine.identity import Entity, Identity, Projected
 from storage_server.engine.records import (
     CredentialRecord,
@@ -24,10 +34,14 @@ from storage_server.engine.records import (
     PrincipalRecord,
     TenantRecord,
 )
-from storage_server.services.control import Changes, ForeignControlDb
-from storage_server.services.projection import ProjectionHoldsMore
+from storage_server.services.control import Changes, Control, ForeignControlDb
+from storage_server.services.control_log import Record
+from storage_server.services.projection import ProjectionHoldsMore, ProjectionService
 from tests.crash.revokes import ACME, GROUP, KEY, POLICY, ROLE, USER, WIDE, prepare
 from tests.services.controlled import BY, Controlled, controlled, database_path
+
+T = TypeVar("T")
+Take = Callable[[Sequence[Record]], Awaitable[None]]
 
 
 def user_of(identity: Identity) -> PrincipalRecord:
@@ -294,3 +308,44 @@ async def test_a_tenant_that_only_the_projection_has_is_told(tmp_path: Path) -> 
         await one.identity.project(Projected(tenants=(extra,)))
         (text,) = (await one.projection.verify()).differences
         assert text == f"tenant {b'stranger'.hex()} is not in the control database"
+
+
+class _Beside(Control):
+    """A control of a second process: whenever others can, somebody makes a user."""
+
+    async def walk(self, take: Take) -> None:
+        await super().walk(take)
+        await self._make_user()
+
+    async def walk_alone(self, take: Take, finish: Callable[[int, str], Awaitable[T]]) -> T:
+        await self._make_user()
+        return await super().walk_alone(take, finish)
+
+    async def _make_user(self) -> None:
+        user_id = new_principal_id()
+
+        def work(session: Session, changes: Changes) -> None:
+            users.create(
+                session,
+                user_id=user_id,
+                tenant_id=ACME,
+                canonical_id=new_canonical_id(),
+                name=user_id,
+                now_us=changes.now_us,
+            )
+            changes.touch(Entity("principal", user_id))
+
+        await self.change(BY, ACME, work)
+
+
+async def test_a_rebuild_beside_changes_takes_nobody_for_lost(tmp_path: Path) -> None:
+    """Who is made while it reads is known to both sides when it compares them."""
+    async with controlled(tmp_path) as one:
+        await prepare(one)
+        with ThreadPoolExecutor(1) as lane:
+            database = ControlDb.open(f"sqlite:///{one.database_path}")
+            beside = _Beside(database, one.identity, one.clock, lane)
+            rebuilt = await ProjectionService(beside, one.identity).rebuild()
+            await beside.close()
+        assert rebuilt.dropped_count == 0
+        assert (await one.projection.verify()).differences == ()

@@ -51,6 +51,22 @@ def test_no_second_holds_more_than_the_limit_and_a_steady_stream_gets_nearly_all
     assert len(passed) >= int(5 * limit * 0.9)
 
 
+@pytest.mark.parametrize("step_us", [60_000_000, -60_000_000])
+def test_who_asks_now_is_never_forgotten_for_who_asked_long_ago(
+    memory: memoryview, clock: ManualClock, step_us: int
+) -> None:
+    """In a full map neither when ticks begin anew (every ten days) nor when the clock goes back."""
+    last_us = ((clock.now_us() // 50_000 >> 24) + 1) * 50_000 << 24
+    clock.advance(us=last_us - 30_000_000 - clock.now_us())
+    counters = RateMap(memory, 0, clock)
+    for n in range(40_000):
+        counters.take(b"%d" % n, 1, 10)
+    clock.advance(us=step_us)
+    for n in range(300):
+        counters.take(b"now %d" % n, 10, 10)
+    assert all(counters.take(b"now %d" % n, 1, 10) for n in range(300))
+
+
 def test_limits_of_two_names_are_apart(memory: memoryview, clock: ManualClock) -> None:
     """One that is used up says nothing of another."""
     counters = RateMap(memory, 0, clock)
@@ -162,6 +178,20 @@ def test_bytes_wait_until_there_is_room(memory: memoryview, clock: ManualClock) 
         else:
             moved += piece
     assert 1_900_000 <= clock.now_us() - start_us <= 3_300_000
+
+
+@pytest.mark.parametrize("own_first", [True, False])
+def test_who_waits_for_its_own_limit_uses_up_nobody_elses(
+    memory: memoryview, clock: ManualClock, *, own_first: bool
+) -> None:
+    """A slow key with a thousand connections leaves the tenant's bytes to the other keys."""
+    limits = Rates(RateMap(memory, 0, clock))
+    own, shared = Rate(b"key", 1000), Rate(b"tenant", 100_000)
+    asked = [own, shared] if own_first else [shared, own]
+    passed = sum(not limits.wait_us(asked, 50) for _ in range(5000))
+    assert passed == 20
+    assert limits.wait_us([shared], 99_000) == 0
+    assert limits.wait_us([shared], 1) > 0
 
 
 def test_each_worker_has_a_region_of_its_own(tmp_path: Path) -> None:

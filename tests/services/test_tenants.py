@@ -8,7 +8,9 @@ import pytest
 import pytest_asyncio
 
 from storage_server.core.ids import CanonicalId, PrincipalId, TenantId
-from storage_server.engine.errors import UsageLimitReached
+from storage_server.engine import keys, rows
+from storage_server.engine.errors import EngineError, TenantClosed, UsageLimitReached
+from storage_server.engine.metastore import Tx, Writes, bucket_part
 from storage_server.engine.records import (
     BodyFacts,
     BucketRecord,
@@ -84,7 +86,7 @@ async def test_a_tenant_is_renamed_and_its_ids_stay(house: AccountsHouse) -> Non
     assert (after.account_id, record(house, "umbrella").name) == (before.account_id, "umbrella")
     with pytest.raises(NoSuchEntity):
         tenants.require_id("acme")
-    for name in ("system", "Default"):
+    for name in ("system", "Default", "\u017fystem"):
         with pytest.raises(UnmodifiableEntity):
             await tenants.rename(BY, name, "other")
         with pytest.raises(UnmodifiableEntity):
@@ -100,6 +102,8 @@ async def test_a_tenant_is_suspended_and_resumed(house: AccountsHouse) -> None:
     assert record(house).state is TenantState.ACTIVE
     with pytest.raises(UnmodifiableEntity):
         await tenants.set_state(BY, "system", State.SUSPENDED)
+    with pytest.raises(UnmodifiableEntity):  # a long s: folded, it is the same name
+        await tenants.set_state(BY, "\u017fystem", State.SUSPENDED)
     with pytest.raises(ValidationError):
         await tenants.set_state(BY, "acme", State.CLOSED)
 
@@ -190,6 +194,41 @@ async def test_a_lock_that_comes_late_stops_a_deletion(house: AccountsHouse) -> 
     while await tenants.run_deletions():
         pass
     assert house.store.identity.find_tenant_now(known.tenant_id) is None
+
+
+async def test_a_deleted_tenant_gets_no_bucket(house: AccountsHouse) -> None:
+    """One whose creation came late would belong to nobody, and its name would never be free."""
+    known, tenants = record(house), house.accounts.tenants
+    await tenants.delete(BY, "acme")
+    with pytest.raises(TenantClosed):
+        await house.bucket("late", known.canonical_id, known)
+    while await tenants.run_deletions():
+        pass
+    with pytest.raises(TenantClosed):
+        await house.bucket("late", known.canonical_id, known)
+    assert await house.store.buckets.count(known.tenant_id) == 0
+    await house.bucket("late", house.tenant.canonical_id)
+
+
+async def test_a_deletion_that_fails_keeps_no_other_waiting(house: AccountsHouse) -> None:
+    """A tenant whose rows can't be read is tried again behind the others."""
+    known, tenants = record(house), house.accounts.tenants
+    other = await tenants.create(BY, "other")
+    bucket = await house.bucket("broken", known.canonical_id, known)
+    await put(house, bucket, "key")
+    part = bucket_part(bucket.bucket_id)
+    damage = Tx([], lambda _: Writes([(keys.row(rows.CURRENT, b"key"), b"damaged")]))
+    await house.store.inside.committer.commit(part, damage)
+    await tenants.delete(BY, "acme")
+    with pytest.raises(EngineError):
+        await tenants.run_deletions()
+    await tenants.delete(BY, "other")
+    for _ in range(6):
+        with contextlib.suppress(EngineError):
+            await tenants.run_deletions()
+    identity = house.store.identity
+    assert identity.find_tenant_by_account_now(other.account_id) is None
+    assert identity.find_tenant_now(known.tenant_id) is not None
 
 
 async def test_nothing_is_deleted_before_every_version_was_looked_at(

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import users as rows
 from storage_server.control_db.views import UserView
 from storage_server.core.ids import CanonicalId
 from storage_server.crypto.passwords import is_password
-from storage_server.engine.records import OwnsAs, user_scope
+from storage_server.engine.bucket_counts import given
+from storage_server.engine.codec import decode_record, encode_record
+from storage_server.engine.metastore import ROOT, Tx, View, Writes
+from storage_server.engine.records import NameRecord, OwnsAs, user_scope
+from storage_server.engine.rows import name_row
 from storage_server.s3.iam_errors import (
     DeleteConflict,
     EntityAlreadyExists,
@@ -307,3 +312,26 @@ async def test_a_listing_is_in_pages(house: AccountsHouse) -> None:
     assert seen == names
     with pytest.raises(ValidationError):
         await house.accounts.users.list(house.here, limit=0)
+
+
+async def test_a_bucket_whose_giving_was_cut_off_is_given_on(house: AccountsHouse) -> None:
+    """Killed before the last commit, the name still says the deleted user."""
+    ana, buckets = await house.user(), house.store.buckets
+    owner, heir = CanonicalId(ana.canonical_id), house.tenant.canonical_id
+    await house.bucket("anas", owner)
+    await house.accounts.users.delete(BY, house.here, "ana")
+    row_key = name_row("anas")
+
+    def back(view: View) -> Writes:
+        row = view.value(row_key)
+        assert row is not None
+        named = replace(decode_record(NameRecord, row_key, row), owner=owner)
+        written = encode_record(row_key, named, view.seq, view.time_us)
+        return Writes([(row_key, written), *given(view, house.here, heir, owner)])
+
+    await house.store.inside.committer.commit(ROOT, Tx([row_key], back))
+    assert await buckets.count(house.here, owner) == 1
+    while await house.accounts.inheritance.tidy():
+        pass
+    assert await buckets.count(house.here, owner) == 0
+    assert await buckets.count(house.here, heir) == 1

@@ -360,7 +360,8 @@ class FileBlobStore:
             self._resting.clear()
             self._full.clear()
             self._undurable.clear()
-        self.has_sealed &= await self._run(self._flushers, lambda: _seal_all(segments))
+        if not await self._run(self._flushers, lambda: _seal_all(segments)):
+            self.has_sealed = False
         for pool in (self._flushers, self._lanes, self._workers):
             pool.shutdown(wait=False)
         self._descriptors.close()
@@ -406,7 +407,8 @@ class FileBlobStore:
             if segment.error is None:
                 # With what nobody may ask for, or it would never be sealed.
                 failures += [one for one in _flushed(segment) if not isinstance(one, OutOfSpace)]
-            self.has_sealed &= segment.seal()
+            if not segment.seal():  # another flush may end at the same time: this is never undone
+                self.has_sealed = False
         for failure in failures:
             if isinstance(failure, FlushFailed):
                 raise failure
