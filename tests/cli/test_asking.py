@@ -25,8 +25,11 @@ def _typed(keys: bytes) -> tuple[str, bytes]:
         os.close(own_end)
         assert asking.stderr is not None
         assert asking.stdout is not None
-        while b"Secret: " not in asking.stderr.peek():  # until then what is typed is dropped
-            assert asking.poll() is None
+        asked = b""
+        while not asked.endswith(b"Secret: "):  # until then what is typed is dropped
+            sign = asking.stderr.read(1)
+            assert sign, "it did not ask"
+            asked += sign
         os.write(terminal, keys)
         told = asking.stdout.read().decode().strip()
     os.set_blocking(terminal, False)
