@@ -165,7 +165,7 @@ def encode_version(
     flags = FLAG_NULL if id_half is None else 0
     if checksum is not None:
         flags |= _CHECKSUM_FLAGS.get((checksum.algorithm, checksum.type), 0)
-    text = _TEXT % (iso_ms(modified_us), etag, size_bytes, storage_class)
+    text = _TEXT % (iso_time(modified_us), etag, size_bytes, storage_class)
     head = _VERSION.pack(
         FORMAT,
         flags,
@@ -374,7 +374,7 @@ def time_of(row: bytes) -> int:
     return time_us
 
 
-def iso_ms(time_us: int) -> bytes:
+def iso_time(time_us: int) -> bytes:
     """Return the 24 ASCII bytes of a time as listings print it: ``2026-01-02T03:04:05.000Z``.
 
     S3 shows whole seconds with zero milliseconds, so that a listing and Last-Modified agree.

@@ -376,7 +376,7 @@ def test_a_version_comes_back_and_lists_the_same(
     )
     assert codec.is_marker_row(row) == record.is_marker
     shown = (
-        b"<LastModified>%b</LastModified>" % codec.iso_ms(modified_us)
+        b"<LastModified>%b</LastModified>" % codec.iso_time(modified_us)
         + f'<ETag>"{etag}"</ETag><Size>{size}</Size>'.encode()
         + f"<StorageClass>{storage_class}</StorageClass>".encode()
     )[len("<LastModified>") : -len("</StorageClass>")]
@@ -449,7 +449,7 @@ def test_counters_numbers_and_keys_come_back(
 )
 def test_listed_times_are_whole_seconds(time_us: int, shown: bytes) -> None:
     """A listing and Last-Modified show the same time."""
-    assert codec.iso_ms(time_us) == shown
+    assert codec.iso_time(time_us) == shown
 
 
 # --- What is not a row -----------------------------------------------------------------------
