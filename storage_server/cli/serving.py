@@ -87,7 +87,7 @@ def _show_welcome(folder_flag: str, welcome: Welcome) -> None:
             "",
             f"    export AWS_ACCESS_KEY_ID={key}",
             f"    export AWS_SECRET_ACCESS_KEY={secret}",
-            f"    export AWS_REGION={welcome.region} AWS_ENDPOINT_URL={welcome.s3_url}",
+            f"    export AWS_DEFAULT_REGION={welcome.region} AWS_ENDPOINT_URL={welcome.s3_url}",
             "    aws s3 mb s3://first-bucket",
             "    aws s3 cp README.md s3://first-bucket/ && aws s3 ls s3://first-bucket",
             "",

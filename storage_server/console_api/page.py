@@ -66,7 +66,7 @@ stroke-width="3.2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="t
 server first started:</p>
 <pre tabindex="0" aria-label="Commands"><code>export AWS_ACCESS_KEY_ID=…
 export AWS_SECRET_ACCESS_KEY=…
-export AWS_REGION=$region
+export AWS_DEFAULT_REGION=$region
 export AWS_ENDPOINT_URL=$endpoint
 aws s3 mb s3://first-bucket
 echo hello | aws s3 cp - s3://first-bucket/hello.txt
