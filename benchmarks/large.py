@@ -109,11 +109,11 @@ def _result(name: str, count: int, sample: Sample, machine: dict[str, float]) ->
 
 
 def _floors(name: str, count: int, cpu_mb_per_s: float, wall_mb_per_s: float) -> tuple[Floor, ...]:
-    """Return what is asked: of trailing checksums, and of reads that need not wait for the disk."""
+    """Return what is asked: of uploads, and of reads that need not wait for the disk."""
+    if name == _GET_FIRST:
+        return ()
     if name == _GET:
         return (Floor(cpu_mb_per_s, 1000, "MB/s of CPU", is_ceiling=False),)
-    if name != _PUT_TRAILER:
-        return ()
     of_cpu = Floor(cpu_mb_per_s, 400, "MB/s of CPU", is_ceiling=False)
     of_time = Floor(wall_mb_per_s, 400, "MB/s", is_ceiling=False)
     return (of_cpu,) if count > 1 else (of_cpu, of_time)
