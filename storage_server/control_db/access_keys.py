@@ -14,6 +14,7 @@ from storage_server.control_db.rows import (
     count,
     end,
     living,
+    note_uses,
     refs,
     require_revision,
 )
@@ -164,16 +165,24 @@ def update(
 def note_used(session: Session, uses: Iterable[tuple[str, int, str, str]]) -> None:
     """Record last uses: key id, time, service, region each; moves no revision.
 
-    Older uses than those known, and uses of keys that are gone, are passed over.
+    Older uses than those known, and uses of keys that are gone, are passed over. There may be
+    thousands, while the process answers requests: no row is read or made an object.
     """
-    for access_key_id, at_us, service, region in uses:
-        row = session.get(AccessKeyRow, access_key_id)
-        if row is None or row.deleted_us or row.last_used_us >= at_us:
-            continue
-        row.last_used_us = at_us
-        row.last_used_service = service
-        row.last_used_region = region
-    session.flush()
+    note_uses(
+        session,
+        AccessKeyRow.access_key_id,
+        [
+            (
+                access_key_id,
+                {
+                    "last_used_us": at_us,
+                    "last_used_service": service,
+                    "last_used_region": region,
+                },
+            )
+            for access_key_id, at_us, service, region in uses
+        ],
+    )
 
 
 def delete(

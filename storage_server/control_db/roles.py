@@ -16,6 +16,7 @@ from storage_server.control_db.rows import (
     fold,
     has_policies,
     living,
+    note_uses,
     refs,
     require_revision,
     starts_with,
@@ -160,13 +161,14 @@ def note_used(session: Session, uses: Iterable[tuple[str, int, str]]) -> None:
 
     Older uses than those known, and uses of roles that are gone, are passed over.
     """
-    for role_id, at_us, region in uses:
-        row = session.get(RoleRow, role_id)
-        if row is None or row.deleted_us or row.last_used_us >= at_us:
-            continue
-        row.last_used_us = at_us
-        row.last_used_region = region
-    session.flush()
+    note_uses(
+        session,
+        RoleRow.role_id,
+        [
+            (role_id, {"last_used_us": at_us, "last_used_region": region})
+            for role_id, at_us, region in uses
+        ],
+    )
 
 
 def delete(

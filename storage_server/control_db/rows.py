@@ -1,9 +1,9 @@
 """What every aggregate does to its rows: find the living, move a revision, end a life."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from storage_server.control_db.errors import Conflict, LimitReached, Missing
@@ -89,6 +89,31 @@ def change(
     for column, value in changes.items():
         setattr(row, column, value)
     move(row, now_us)
+
+
+def note_uses(
+    session: Session,
+    name: InstrumentedAttribute[str],
+    uses: Iterable[tuple[str, Mapping[str, Any]]],
+) -> None:
+    """Set the ``last_used_…`` columns of living entities by their ids, where that is later.
+
+    There may be thousands of them while the process answers requests, so no row is read and none
+    becomes an object; what the session had read is stale.
+    """
+    table = name.class_.__table__
+    later = update(table).where(
+        name == bindparam("used_id"),
+        table.c.deleted_us == 0,
+        table.c.last_used_us < bindparam("used_us"),
+    )
+    values = [
+        {"used_id": used_id, "used_us": columns["last_used_us"], **columns}
+        for used_id, columns in uses
+    ]
+    if values:
+        session.connection().execute(later, values)
+        session.expire_all()
 
 
 def require_revision(row: EntityRow, kind: str, expected: int | None) -> None:

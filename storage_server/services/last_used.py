@@ -5,7 +5,9 @@ killed had not written is lost, a minute's worth at most; without the control da
 """
 
 import asyncio
+import functools
 import logging
+from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -16,6 +18,7 @@ from storage_server.services.credentials import Credentials, Uses
 
 _LOG: Final = logging.getLogger("holdfast.last_used")
 WRITE_EVERY_S: Final = 60.0
+_USES_AT_ONCE: Final = 1000
 _REGION_CHARS_MAX: Final = 64  # as wide as its columns
 
 
@@ -29,20 +32,30 @@ class LastUsed:
 
     async def write(self) -> None:
         """Write the uses since the last time; they are kept when the database is out of reach."""
-        uses = self._credentials.take_uses()
-        if not uses.keys and not uses.roles:
-            return
+        pages = list(_pages(self._credentials.take_uses()))
         try:
-            await self._control.stamp(lambda session: _write(session, uses))
+            while pages:
+                await self._control.stamp(functools.partial(_write, uses=pages[-1]))
+                pages.pop()
         except ControlUnavailable as error:
-            self._credentials.give_back_uses(uses)
             _LOG.info("last uses are written later: %s", error.sentence)
+        finally:
+            for unwritten in pages:
+                self._credentials.give_back_uses(unwritten)
 
     async def keep_writing(self) -> None:
         """Write every minute until cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             await self.write()
+
+
+def _pages(uses: Uses) -> Iterator[Uses]:
+    """Yield uses for one transaction each: others write to the database in between."""
+    keys, used_roles = list(uses.keys.items()), list(uses.roles.items())
+    for at in range(0, max(len(keys), len(used_roles)), _USES_AT_ONCE):
+        end = at + _USES_AT_ONCE
+        yield Uses(dict(keys[at:end]), dict(used_roles[at:end]))
 
 
 def _write(session: Session, uses: Uses) -> None:

@@ -1,11 +1,14 @@
 """Last uses of keys and roles: noted without a write, written together, kept while SQL is away."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy.orm import Session
 
+from storage_server.control_db import access_keys
+from storage_server.control_db.errors import SqlGone
 from storage_server.core.ids import RequestId
 from storage_server.s3 import errors, sigv4
 from storage_server.s3.messages import sts as messages
@@ -54,6 +57,31 @@ async def test_uses_are_written_down_and_kept_while_the_database_is_away(
     assert await last_used_us(house) == 7_000
     await last_used.write()
     assert await last_used_us(house) == 8_000
+
+
+async def test_thousands_of_uses_let_others_write_in_between(
+    house: AccountsHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction takes a thousand; what the database did not take is kept, and nothing else."""
+    made = await house.accounts.access_keys.create(BY, house.here, "ana")
+    credentials = Credentials(house.store.identity, house.clock, AuthenticationOptions())
+    uses = {f"AKIA{number:016}": (number + 1, "s3", "eu-west-1") for number in range(2499)}
+    uses[made.access_key_id] = (7_000, "s3", "eu-west-1")
+    credentials.give_back_uses(Uses(uses))
+    sizes: list[int] = []
+    note_used = access_keys.note_used
+
+    def fail_at_the_third(session: Session, some: Sequence[tuple[str, int, str, str]]) -> None:
+        sizes.append(len(some))
+        if len(sizes) == 3:
+            raise SqlGone("the database is away")
+        note_used(session, some)
+
+    monkeypatch.setattr(access_keys, "note_used", fail_at_the_third)
+    await LastUsed(house.control, credentials).write()
+    assert sizes == [500, 1000, 1000]
+    assert await last_used_us(house) == 7_000
+    assert len(credentials.take_uses().keys) == 1000
 
 
 @pytest_asyncio.fixture
