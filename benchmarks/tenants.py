@@ -29,6 +29,8 @@ _BUSY: Final = 32
 """Tenants that send requests at the same time, where not all of them do."""
 _REQUESTS: Final = 2000
 """Different requests of a kind at least, also where there are fewer tenants."""
+_SLICE: Final = 1000
+"""Requests that are sent as many tenants, and then as one: some tenth of a second each."""
 _KEYS_DISABLED: Final = 20
 _ASKED: Final = 32
 """Requests of a key on connections of their own, spread over two workers by the kernel."""
@@ -177,7 +179,7 @@ def _requests(
         for turn in range(bench.rounds):
             for who, pair in pairs.items():
                 for case, samples in _in_turns(pair, objects, turn).items():
-                    found.setdefault((case, who), []).append(samples)
+                    found.setdefault((case, who), []).extend(samples)
         held_mb = server.peak_rss_bytes() / _MB
         own_mb = accounting.own_bytes(server.worker_pids[0]) / _MB
     return [
@@ -199,22 +201,23 @@ _Pair = tuple[Sample, Sample]
 """What many tenants' requests took, and one tenant's to as many buckets right beside them."""
 
 
-def _in_turns(pair: tuple[_Side, _Side], objects: int, turn: int) -> dict[str, _Pair]:
-    """Send each kind of request as many tenants and as one, the one right behind the other.
+def _in_turns(pair: tuple[_Side, _Side], objects: int, turn: int) -> dict[str, list[_Pair]]:
+    """Send each kind of request as many tenants and as one, slice by slice in turns.
 
-    Who is first changes with the turn. The rate of a busy machine drifts by more than what is
-    looked for here, but not from one second to the next.
+    The rate of a busy machine drifts by more than what is looked for here, but not from one tenth
+    of a second to the next. Who is first changes with the turn.
     """
     sent = [_sent(side, objects, turn) for side in pair]
     for side, requests in zip(pair, sent, strict=True):
         require_good(_running(side.server, requests["HEAD"])())  # the keys are in use then
-    found: dict[str, _Pair] = {}
+    found: dict[str, list[_Pair]] = {}
     for case in sent[0]:
-        samples: dict[int, Sample] = {}
-        for which in (0, 1) if turn % 2 else (1, 0):
-            server = pair[which].server
-            samples[which] = timed(server.cpu_ns, _running(server, sent[which][case]))
-        found[case] = samples[0], samples[1]
+        for at in range(0, objects, _SLICE):
+            samples: dict[int, Sample] = {}
+            for which in (0, 1) if turn % 2 else (1, 0):
+                server, some = pair[which].server, sent[which][case][at : at + _SLICE]
+                samples[which] = timed(server.cpu_ns, _running(server, some))
+            found.setdefault(case, []).append((samples[0], samples[1]))
     return found
 
 
@@ -234,10 +237,10 @@ def _touch_all(side: _Side, objects: int) -> None:
 
 
 def _compared(case: str, who: str, pairs: Sequence[_Pair]) -> Result:
-    """Hold requests of many tenants against those of one: the median of the rounds' ratios.
+    """Hold requests of many tenants against those of one: the median of the slices' ratios.
 
-    Puts of several tenants have no floor: a segment is one tenant's, so a group of puts flushes as
-    many as it has tenants.
+    Puts of several tenants have no floor: a segment is one tenant's, so a group of puts writes and
+    flushes as many files as it has tenants.
     """
     found, like = medians([one for one, _ in pairs]), medians([one for _, one in pairs])
     ratio = median(one.cpu_us / other.cpu_us for one, other in pairs)

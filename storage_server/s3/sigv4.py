@@ -50,6 +50,7 @@ _BASIC_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _SIGNATURE_FIELD = "Signature="
 # Parsed prefixes are kept before anyone is authenticated, so an entry's size is bounded as well.
 _CACHED_PREFIX_CHARS_MAX = 512
+_SCOPES_KEPT = 4  # of one secret: services, regions, and two days around midnight
 _CREDENTIAL_FORM = (
     'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
 )
@@ -148,26 +149,30 @@ class SigningKey:
 
 
 class SigningKeys:
-    """Derived keys by credential and scope, the least recently used forgotten.
+    """Derived keys by secret, each of a few scopes; the secrets found first are forgotten first.
 
     ``version`` stands for the secret (its sealed form, say): another secret is another entry, and
-    the secret itself is asked for only to derive, never kept.
+    the secret itself is asked for only to derive, never kept. Whoever knows a key's id may claim
+    scopes without end, and so pushes out nobody's but that key's.
     """
 
     def __init__(self, entries_max: int = 4096) -> None:
         self._entries_max = entries_max
-        self._kept: OrderedDict[tuple[bytes, Scope], SigningKey] = OrderedDict()
+        self._kept: OrderedDict[bytes, list[tuple[Scope, SigningKey]]] = OrderedDict()
 
     def find(self, scope: Scope, version: bytes, unseal: Callable[[], str]) -> SigningKey:
         """Return the key that signs for the scope; ``unseal`` is called only when it is new."""
-        place = (version, scope)
-        key = self._kept.get(place)
-        if key is not None:
-            self._kept.move_to_end(place)
-            return key
-        key = self._kept[place] = derive_key(unseal(), scope)
-        if len(self._kept) > self._entries_max:
-            self._kept.popitem(last=False)
+        kept = self._kept.get(version)
+        if kept is None:
+            kept = self._kept[version] = []
+            if len(self._kept) > self._entries_max:
+                self._kept.popitem(last=False)
+        for known, key in kept:
+            if known == scope:
+                return key
+        key = derive_key(unseal(), scope)
+        kept.append((scope, key))
+        del kept[:-_SCOPES_KEPT]
         return key
 
 

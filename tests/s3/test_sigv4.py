@@ -570,10 +570,37 @@ def test_derived_keys_are_kept_by_version_of_the_secret_and_bounded() -> None:
     assert keys.find(scope, b"1", unseal) is first
     assert keys.find(scope, b"2", unseal) is not first
     assert len(asked) == 2
-    keys.find(scope, b"1", unseal)
-    keys.find(scope, b"3", unseal)
-    assert keys.find(scope, b"1", unseal) is first
+    last = keys.find(scope, b"3", unseal)
     assert len(asked) == 3
+    assert keys.find(scope, b"1", unseal) is not first
+    assert keys.find(scope, b"3", unseal) is last
+    assert len(asked) == 4
+
+
+def test_scopes_without_end_push_out_nobody_elses_key() -> None:
+    """They are claimed before anything is proven, by whoever knows the id of a key."""
+    keys = sigv4.SigningKeys(entries_max=2)
+    scope = sigv4.Scope(KEY_ID, "20231114", "r", "s3")
+    asked: list[str] = []
+
+    def unseal() -> str:
+        asked.append("")
+        return SECRET
+
+    other = keys.find(scope, b"2", unseal)
+    for number in range(50):
+        claimed = sigv4.Scope(KEY_ID, "20231114", f"r{number}", "s3")
+        assert keys.find(claimed, b"1", unseal).sign(b"") == derived(claimed).sign(b"")
+    assert keys.find(scope, b"2", unseal) is other
+    assert len(asked) == 51
+    for number in range(46, 50):
+        keys.find(sigv4.Scope(KEY_ID, "20231114", f"r{number}", "s3"), b"1", unseal)
+    assert len(asked) == 51
+
+
+def derived(scope: sigv4.Scope) -> sigv4.SigningKey:
+    """Return the key of a scope, derived anew."""
+    return sigv4.derive_key(SECRET, scope)
 
 
 def test_s21_signatures_are_compared_in_constant_time() -> None:
