@@ -49,16 +49,16 @@ class Tenant:
     keys: Sequence[Keys]
 
 
-def fill(data_dir: Path, count: int) -> list[Tenant]:
+def fill(data_dir: Path, count: int, users: int = USERS) -> list[Tenant]:
     """Add tenants, each with a root, users and keys, to a folder that was started once.
 
     Every user makes buckets and does what it likes in its own. SQL and the projection hold the
     same values, so nothing is left to be projected.
     """
-    return asyncio.run(_fill(data_dir, count))
+    return asyncio.run(_fill(data_dir, count, users))
 
 
-async def _fill(data_dir: Path, count: int) -> list[Tenant]:
+async def _fill(data_dir: Path, count: int, users: int) -> list[Tenant]:
     database = ControlDb.open(inside.control_db_url(data_dir))
     secret = secrets.token_urlsafe(30)
     made: list[Tenant] = []
@@ -67,18 +67,35 @@ async def _fill(data_dir: Path, count: int) -> list[Tenant]:
             identity = graph.store.identity
             for first in range(0, count, _TENANTS_AT_ONCE):
                 numbers = range(first, min(count, first + _TENANTS_AT_ONCE))
-                batches = [_values(identity, number, secret) for number in numbers]
-                with database.session() as session:
-                    for table, rows in _rows(batches).items():
-                        session.execute(insert(table), rows)
-                await asyncio.gather(*(identity.project(batch) for batch in batches))
-                made += [_told(batch, secret) for batch in batches]
+                tenants = [_tenant(identity, number) for number in numbers]
+                await _store(database, identity, tenants)
+                keys: list[list[Keys]] = [[] for _ in tenants]
+                for at in range(0, users, USERS):
+                    some = range(at, min(users, at + USERS))
+                    batches = [_users(identity, one, some, secret) for one in tenants]
+                    await _store(database, identity, batches)
+                    for known, batch in zip(keys, batches, strict=True):
+                        known += [Keys(one.access_key_id, secret) for one in batch.credentials]
+                made += [
+                    Tenant(batch.tenants[0].tenant_id, known)
+                    for batch, known in zip(tenants, keys, strict=True)
+                ]
     finally:
         database.close()
     return made
 
 
-def _values(identity: Identity, number: int, secret: str) -> Projected:
+async def _store(database: ControlDb, identity: Identity, batches: Sequence[Projected]) -> None:
+    """Add to SQL and to the projection."""
+    with database.session() as session:
+        for table, rows in _rows(batches).items():
+            if rows:
+                session.execute(insert(table), rows)
+    await asyncio.gather(*(identity.project(batch) for batch in batches))
+
+
+def _tenant(identity: Identity, number: int) -> Projected:
+    """Return a tenant and its root."""
     tenant_id = new_tenant_id()
     wrapped_key, root_key_version = identity.new_tenant_key(tenant_id)
     tenant = TenantRecord(
@@ -101,18 +118,24 @@ def _values(identity: Identity, number: int, secret: str) -> Projected:
         kind=PrincipalKind.ROOT,
         owns_as=OwnsAs.TENANT,
     )
+    return Projected(tenants=(tenant,), principals=(root,))
+
+
+def _users(identity: Identity, of: Projected, numbers: range, secret: str) -> Projected:
+    """Return users of a tenant with their keys."""
+    tenant = of.tenants[0]
     users = [
         PrincipalRecord(
             new_principal_id(),
-            tenant_id,
+            tenant.tenant_id,
             new_canonical_id(),
             f"user-{at}",
             f"user-{at}",
             1,
-            email=f"user-{at}@tenant-{number:05}.example",
+            email=f"user-{at}@{tenant.name}.example",
             policy_ids=(_POLICY,),
         )
-        for at in range(USERS)
+        for at in numbers
     ]
     credentials = [
         CredentialRecord(
@@ -125,12 +148,7 @@ def _values(identity: Identity, number: int, secret: str) -> Projected:
         for user in users
         for _ in range(KEYS)
     ]
-    return Projected(tenants=(tenant,), principals=(root, *users), credentials=tuple(credentials))
-
-
-def _told(batch: Projected, secret: str) -> Tenant:
-    keys = [Keys(one.access_key_id, secret) for one in batch.credentials]
-    return Tenant(batch.tenants[0].tenant_id, keys)
+    return Projected(principals=tuple(users), credentials=tuple(credentials))
 
 
 # --- As rows ---------------------------------------------------------------------------------
@@ -141,7 +159,7 @@ def _rows(batches: Sequence[Projected]) -> dict[type[Any], list[dict[str, Any]]]
     principals = [one for batch in batches for one in batch.principals]
     homes = {one.principal_id: one.tenant_id for one in principals}
     return {
-        TenantRow: [_tenant_row(batch.tenants[0]) | times for batch in batches],
+        TenantRow: [_tenant_row(one) | times for batch in batches for one in batch.tenants],
         UserRow: [_user_row(one) | times for one in principals],
         AttachmentRow: [
             {

@@ -1,8 +1,8 @@
 """tenants: what 10,000 tenants of 10 users with 2 keys each cost, and 10,000 buckets.
 
-Start, memory and single requests beside those of a folder with one such tenant, which sends the
-same requests to as many objects in as many buckets; and how many requests a disabled key still gets
-answered.
+Start, memory and single requests beside those of a folder with one tenant, of which as many users
+send the same requests to as many objects in as many buckets; and how many requests a disabled key
+still gets answered.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from benchmarks.crowd import Tenant
 from benchmarks.measuring import Sample, medians, require_good, timed
 from benchmarks.report import Floor, Result
 from benchmarks.server import HOST, Server, running
-from benchmarks.signing import Signer
+from benchmarks.signing import Keys, Signer
 from benchmarks.small import BODY, CONNECTIONS
 from storage_server.services.control import By
 
@@ -45,21 +45,23 @@ def measure(bench: Bench) -> Sequence[Result]:
     """Fill a folder with all tenants and one with a single one, and compare them."""
     count = max(_BUSY, bench.objects // _OBJECTS_FOR_ONE)
     many, few = subfolder(bench, "many-tenants"), subfolder(bench, "one-tenant")
-    tenants, one = _filled(bench, many, count), _filled(bench, few, 1)
+    tenants, (one,) = _filled(bench, many, count), _filled(bench, few, 1, users=count)
+    senders = [tenant.keys[: crowd.KEYS] for tenant in tenants]
+    like = [one.keys[at : at + crowd.KEYS] for at in range(0, len(one.keys), crowd.KEYS)]
     with running(many, bench.keys, bucket=None) as server:
-        _make_buckets(_Side(server, tenants, count))
+        _make_buckets(_Side(server, senders))
     return [
         _starts(bench, many, few, count),
-        *_requests(bench, many, few, tenants, one),
-        _killed(bench, many, tenants),
+        *_requests(bench, many, few, senders, like),
+        _killed(bench, many, senders),
         _disabled(bench, many, tenants),
     ]
 
 
-def _filled(bench: Bench, folder: Path, count: int) -> list[Tenant]:
+def _filled(bench: Bench, folder: Path, count: int, users: int = crowd.USERS) -> list[Tenant]:
     with running(folder, bench.keys, bucket=None) as server:
         data_dir = server.data_dir
-    return crowd.fill(data_dir, count)
+    return crowd.fill(data_dir, count, users)
 
 
 # --- Requests as the tenants send them -------------------------------------------------------
@@ -67,11 +69,10 @@ def _filled(bench: Bench, folder: Path, count: int) -> list[Tenant]:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Who asks whom: tenants in turn, each in a bucket of its own, or one of them in all."""
+    """Who asks whom: senders in turn, with their keys, each in a bucket of its own."""
 
     server: Server
-    tenants: Sequence[Tenant]
-    buckets: int
+    senders: Sequence[Sequence[Keys]]
 
 
 def _bucket(number: int) -> str:
@@ -79,26 +80,26 @@ def _bucket(number: int) -> str:
 
 
 def _signers(side: _Side, which: int) -> list[Signer]:
-    """Return those of one key of each tenant's first user, to whom its buckets belong."""
+    """Return those of one key of each sender."""
     host = f"{HOST}:{side.server.port}"
-    return [Signer(tenant.keys[which], host) for tenant in side.tenants]
+    return [Signer(keys[which], host) for keys in side.senders]
 
 
 def _make_buckets(side: _Side) -> None:
-    """Share out the buckets among the tenants."""
-    signers = _signers(side, 0)
+    """Have each sender make its bucket."""
     requests = [
-        signers[at % len(signers)].head("PUT", f"/{_bucket(at)}", length=0)
-        for at in range(side.buckets)
+        signer.head("PUT", f"/{_bucket(number)}", length=0)
+        for number, signer in enumerate(_signers(side, 0))
     ]
     require_good(load.run(side.server.port, requests, connections=CONNECTIONS))
 
 
 def _sent(side: _Side, objects: int, turn: int) -> dict[str, list[bytes]]:
-    """Return requests of each kind for so many objects, the tenants' in turns."""
+    """Return requests of each kind for so many objects, the senders' in turns."""
     signers = _signers(side, turn % crowd.KEYS)
+    count = len(signers)
     asked = [
-        (signers[at % len(signers)], f"/{_bucket(at % side.buckets)}/object-{at // side.buckets}")
+        (signers[at % count], f"/{_bucket(at % count)}/object-{at // count}")
         for at in range(objects)
     ]
     return {
@@ -120,26 +121,25 @@ def _starts(bench: Bench, many: Path, few: Path, count: int) -> Result:
     one_s = median(taken[few])
     return Result(
         case=f"start with {count:,} tenants, {count * crowd.USERS * crowd.KEYS:,} keys",
-        limit=f"one tenant {one_s:.2f} s",
+        limit=f"one tenant of {count:,} users {one_s:.2f} s",
         of_limit=one_s / median(taken[many]),
         floors=(Floor(median(taken[many]), _START_S, "s"),),
     )
 
 
-def _killed(bench: Bench, folder: Path, tenants: Sequence[Tenant]) -> Result:
+def _killed(bench: Bench, folder: Path, senders: Sequence[Sequence[Keys]]) -> Result:
     """Kill all processes at once while every tenant has written, and start again."""
     found = []
     for _ in range(bench.rounds):
         with running(folder, bench.keys, bucket=None) as server:
-            side = _Side(server, tenants, len(tenants))
-            requests = _sent(side, len(tenants), 0)["PUT 4 KiB"]
+            requests = _sent(_Side(server, senders), len(senders), 0)["PUT 4 KiB"]
             require_good(load.run(server.port, requests, connections=CONNECTIONS))
             server.kill()
         with running(folder, bench.keys, bucket=None) as server:
             found.append(server.start_s)
     return Result(
         case="start after all processes were killed",
-        note=f"each of {len(tenants):,} tenants had written",
+        note=f"each of {len(senders):,} tenants had written",
         floors=(Floor(median(found), _START_S, "s"),),
     )
 
@@ -148,27 +148,25 @@ def _killed(bench: Bench, folder: Path, tenants: Sequence[Tenant]) -> Result:
 
 
 def _requests(
-    bench: Bench, many: Path, few: Path, tenants: Sequence[Tenant], one: Sequence[Tenant]
+    bench: Bench,
+    many: Path,
+    few: Path,
+    senders: Sequence[Sequence[Keys]],
+    like: Sequence[Sequence[Keys]],
 ) -> list[Result]:
-    count, objects = len(tenants), max(len(tenants), _REQUESTS)
+    count, objects = len(senders), max(len(senders), _REQUESTS)
     with (
         running(many, bench.keys, bucket=None) as server,
         running(few, bench.keys, bucket=None) as alone,
     ):
-        _make_buckets(_Side(alone, one, count))
+        _make_buckets(_Side(alone, like))
         pairs = {
-            f"one of {count:,} tenants, one bucket": (
-                _Side(server, tenants[:1], 1),
-                _Side(alone, one, 1),
-            ),
-            f"{_BUSY} of {count:,} tenants, a bucket each": (
-                _Side(server, tenants[:_BUSY], _BUSY),
-                _Side(alone, one, _BUSY),
-            ),
-            f"each of {count:,} tenants, a bucket each": (
-                _Side(server, tenants, count),
-                _Side(alone, one, count),
-            ),
+            who: (_Side(server, senders[:asking]), _Side(alone, like[:asking]))
+            for who, asking in {
+                f"one of {count:,} tenants": 1,
+                f"{_BUSY} of {count:,} tenants": _BUSY,
+                f"each of {count:,} tenants": count,
+            }.items()
         }
         idle_mb = server.rss_bytes() / _MB
         for pair in pairs.values():
@@ -198,7 +196,7 @@ def _requests(
 
 
 _Pair = tuple[Sample, Sample]
-"""What many tenants' requests took, and one tenant's to as many buckets right beside them."""
+"""What many tenants' requests took, and those of as many users of one right beside them."""
 
 
 def _in_turns(pair: tuple[_Side, _Side], objects: int, turn: int) -> dict[str, list[_Pair]]:
@@ -237,14 +235,9 @@ def _touch_all(side: _Side, objects: int) -> None:
 
 
 def _compared(case: str, who: str, pairs: Sequence[_Pair]) -> Result:
-    """Hold requests of many tenants against those of one: the median of the slices' ratios.
-
-    Puts of several tenants have no floor: a segment is one tenant's, so a group of puts writes and
-    flushes as many files as it has tenants.
-    """
+    """Hold requests of many tenants against those of one: the median of the slices' ratios."""
     found, like = medians([one for one, _ in pairs]), medians([one for _, one in pairs])
     ratio = median(one.cpu_us / other.cpu_us for one, other in pairs)
-    has_floor = who.startswith("one of") or not case.startswith("PUT")
     return Result(
         case=case,
         note=who,
@@ -252,9 +245,9 @@ def _compared(case: str, who: str, pairs: Sequence[_Pair]) -> Result:
         p50_us=found.p50_us,
         p99_us=found.p99_us,
         cpu_us=found.cpu_us,
-        limit=f"one tenant, as many buckets: {like.cpu_us:.1f} µs CPU, {like.per_second:,.0f}/s",
+        limit=f"one tenant, as many users: {like.cpu_us:.1f} µs CPU, {like.per_second:,.0f}/s",
         of_limit=1 / ratio,
-        floors=(Floor(ratio, _RATIO, "x one tenant"),) if has_floor else (),
+        floors=(Floor(ratio, _RATIO, "x one tenant"),),
     )
 
 
