@@ -69,6 +69,15 @@ def test_help_lists_the_settings_where_they_are_what_matters() -> None:
     told = run("key", "create", "--help").stdout
     assert "--tls-certificate" not in told
     assert "--data-dir" in told
+    # Several commands have the same last word, and only one of these is about settings.
+    assert "--tls-certificate" in run("config", "show", "--help").stdout
+    assert "--tls-certificate" not in run("quota", "show", "--help").stdout
+
+
+def test_a_mistyped_flag_is_never_answered_with_one_that_the_help_does_not_list() -> None:
+    """A setting that has a similar name would do something else."""
+    assert "did you mean" not in run("grant", "list", "films", "--tenant", "acme").stderr
+    assert "did you mean --tenant?" in run("key", "list", "--tenan", "acme").stderr
 
 
 def test_config_show_masks_secrets_and_names_origins() -> None:
@@ -357,6 +366,8 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
 
     do("group", "create", "devs", *here)
     do("group", "add", "devs", "ana", *here, "ana")
+    said = do("group", "add", "devs", "ana", "nobody", *here, expect=66)
+    assert "ana: now in devs, and nobody after that" in said
     assert [user["name"] for user in told("group", "members", "devs", *here)] == ["ana"]
     assert [group["name"] for group in told("group", "list", "--user", "ana", *here)] == ["devs"]
 
@@ -368,6 +379,10 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     seen = do("user", "show", "ana", *here)
     assert "policies: read-only, user, mine (embedded)" in seen
     assert "groups: devs" in seen
+    do("policy", "attach", "all", "--everybody", *here)
+    ceiling = told("policy", "of", "--everybody", *here)["attached"]
+    assert [policy["name"] for policy in ceiling] == ["all"]
+    do("policy", "detach", "all", "--everybody", *here)
     held = told("policy", "of", "--user", "ana", *here)
     assert [policy["name"] for policy in held["attached"]] == ["read-only", "user"]
     assert held["inline"] == ["mine"]
@@ -402,6 +417,10 @@ def test_accounts_are_made_beside_the_server_and_on_a_stopped_folder(
     assert key["secret_key"] not in listed
     do("quota", "set", *here, "--keys", "none", "--soft-bytes", "1GiB")
     assert "keys" not in told("quota", "show", *here)["limits"]
+    refused = do("quota", "set", *here, "--soft-objects", "10", expect=64)
+    assert "--soft-objects 10 is above --objects 9" in refused
+    refused = do("quota", "set", *here, "--user", "ana", "--each-key-bytes-per-s", "1", expect=64)
+    assert "A tenant has --each-key-bytes-per-s" in refused
 
     password = told("user", "reset-password", "ana", *here)["password"]
     private_server.secrets.append(password)

@@ -15,8 +15,9 @@ COMMAND: Final = "COMMAND"
 Run = Callable[[argparse.Namespace], int]
 _PREFIX = "setting_"
 # Whose help lists every setting; that of the others would be nothing else.
-_ABOUT_SETTINGS = frozenset({"serve", "s3", "console", "jobs", "doctor", "show"})
+_ABOUT_SETTINGS = frozenset({"serve", "s3", "console", "jobs", "doctor", "config show"})
 _ALWAYS_LISTED = frozenset({"data_dir"})
+_HIDDEN: Final = argparse.SUPPRESS
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +30,9 @@ class Parser(argparse.ArgumentParser):
     def refuse(self, unknown: Sequence[str]) -> NoReturn:
         """Say which arguments nothing is known of, and what the first may have been meant as."""
         flag = unknown[0].partition("=")[0]
-        near = _nearest(flag, self._option_string_actions) if flag.startswith("--") else ""
+        # A setting that this command's help doesn't list is hardly what was meant.
+        known = [one for one, of in self._option_string_actions.items() if of.help is not _HIDDEN]
+        near = _nearest(flag, known) if flag.startswith("--") else ""
         self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -69,7 +72,7 @@ def add_command(
     parser.set_defaults(run=run, parser=parser, rest=None)
     if has_json:
         parser.add_argument("--json", action="store_true", help="print JSON")
-    _add_settings(parser, lists_all=name in _ABOUT_SETTINGS)
+    _add_settings(parser, lists_all=_words(parser) in _ABOUT_SETTINGS)
     return parser
 
 
@@ -87,6 +90,11 @@ def settings_of(given: argparse.Namespace) -> config.Settings:
     return config.load(flags, os.environ, given.config)
 
 
+def _words(parser: argparse.ArgumentParser) -> str:
+    """Return how a command is called: several have the same last word, such as ``show``."""
+    return parser.prog.partition(" ")[2]
+
+
 def _add_settings(parser: argparse.ArgumentParser, *, lists_all: bool) -> None:
     note = "also HOLDFAST_* and TOML" if lists_all else "all of them are taken"
     group = parser.add_argument_group(f"settings ({note}: CONFIGURATION.md)")
@@ -98,5 +106,5 @@ def _add_settings(parser: argparse.ArgumentParser, *, lists_all: bool) -> None:
             metavar="FILE" if row.is_secret else row.type.upper(),
             help=row.text.replace("%", "%%")
             if lists_all or row.name in _ALWAYS_LISTED
-            else argparse.SUPPRESS,
+            else _HIDDEN,
         )

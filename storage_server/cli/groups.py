@@ -13,9 +13,10 @@ from storage_server.cli.asking import (
     ask_to_delete,
     say_done,
 )
-from storage_server.cli.output import day_and_time, print_facts, print_json
+from storage_server.cli.output import day_and_time, print_facts, print_json, warn
 from storage_server.cli.tables import print_list
 from storage_server.cli.users import print_users
+from storage_server.processes.admin_socket import Refused
 from storage_server.processes.requests import groups, members
 from storage_server.services.account_views import Group
 
@@ -90,9 +91,14 @@ def _set_enabled(given: argparse.Namespace) -> int:
 def _move(given: argparse.Namespace) -> int:
     command = groups.ADD if given.adds else groups.REMOVE
     names = list(dict.fromkeys(given.users))
-    for user in names:
-        ask(given, command, groups.Member(given.tenant, given.name, user))
     word = "now in" if given.adds else "no longer in"
+    for number, user in enumerate(names):
+        try:
+            ask(given, command, groups.Member(given.tenant, given.name, user))
+        except Refused:
+            if number:
+                warn(f"{', '.join(names[:number])}: {word} {given.name}, and nobody after that")
+            raise
     return say_done(given, f"{', '.join(names)}: {word} {given.name}", name=given.name, users=names)
 
 

@@ -50,12 +50,9 @@ def add(commands: Any) -> None:
     ):
         parser = add_named(kinds, name, text, _attach, what="policy")
         parser.set_defaults(attaches=name == "attach")
-        whom = _add_holder(parser)
-        whom.add_argument(
-            "--everybody", action="store_true", help="the tenant: a ceiling for all in it"
-        )
+        _add_everybody(_add_holder(parser))
     held = add_in_tenant(kinds, "of", "list what policies somebody has", _held)
-    _add_holder(held)
+    _add_everybody(_add_holder(held))
     for name, text in (
         ("put-inline", "embed a policy in a user, group or role"),
         ("show-inline", "show an embedded policy"),
@@ -76,6 +73,11 @@ def _add_holder(parser: argparse.ArgumentParser) -> Any:
     for kind in _HOLDERS:
         whom.add_argument(f"--{kind}", metavar="NAME", help=f"a {kind}")
     return whom
+
+
+def _add_everybody(whom: Any) -> None:
+    text = "the tenant: a ceiling for all in it"
+    whom.add_argument("--everybody", action="store_true", help=text)
 
 
 def _holder(given: argparse.Namespace) -> tuple[Any, str]:

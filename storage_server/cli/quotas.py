@@ -1,6 +1,7 @@
 """``holdfast quota``: limits of tenants, users and buckets."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, Final
 
 from storage_server import config
@@ -25,6 +26,8 @@ _FLAGS: Final = {
 }
 _SIZES: Final = frozenset({"bytes", "bytes_per_s", "key_bytes_per_s"})
 _COUNTED: Final = frozenset({"bytes", "objects", "buckets", "keys"})
+_OF_BUCKETS: Final = frozenset({"bytes", "objects"})
+_OF_TENANTS: Final = frozenset({"key_requests_per_s", "key_bytes_per_s"})
 _NONE: Final = "none"
 
 
@@ -65,6 +68,7 @@ def _set(given: argparse.Namespace) -> int:
     ]
     if not named:
         raise StartError("Name at least one limit, such as --bytes 1TiB.", EXIT_USAGE)
+    _require_of(kind, named)
     present = ask(given, quotas.SHOW, quotas.Whose(given.tenant, kind, name)).limits
     wanted = {
         one: Limit(
@@ -73,7 +77,29 @@ def _set(given: argparse.Namespace) -> int:
         )
         for one in named
     }
+    for one, limit in wanted.items():
+        _require_below(one, limit)
     return _print(given, ask(given, quotas.SET, quotas.Change(given.tenant, kind, name, wanted)))
+
+
+def _require_of(kind: Kind, named: Sequence[str]) -> None:
+    """Refuse limits that there are not for a user or a bucket, by the flags that were typed."""
+    for one in named:
+        if (kind == "bucket" and one not in _OF_BUCKETS) or (
+            kind != "tenant" and one in _OF_TENANTS
+        ):
+            whose = "A tenant" if one in _OF_TENANTS else "A tenant or user"
+            raise StartError(f"{whose} has {_flag(one)}, a {kind} has not.", EXIT_USAGE)
+
+
+def _require_below(name: str, limit: Limit) -> None:
+    """Refuse a soft limit above the hard one, which nothing would ever reach."""
+    if limit.soft is not None and limit.hard is not None and limit.soft > limit.hard:
+        flag = _flag(name)[2:]
+        raise StartError(
+            f"--soft-{flag} {limit.soft} is above --{flag} {limit.hard}: nobody would be told.",
+            EXIT_USAGE,
+        )
 
 
 def _flag(name: str) -> str:

@@ -99,7 +99,7 @@ def note_uses(
     """Set the ``last_used_…`` columns of living entities by their ids, where that is later.
 
     There may be thousands of them while the process answers requests, so no row is read and none
-    becomes an object; what the session had read is stale.
+    becomes an object. What the session had changed is written first, what it had read is stale.
     """
     table = name.class_.__table__
     later = update(table).where(
@@ -112,6 +112,7 @@ def note_uses(
         for used_id, columns in uses
     ]
     if values:
+        session.flush()
         session.connection().execute(later, values)
         session.expire_all()
 

@@ -6,7 +6,14 @@ visible; a crash in between leaves an intent (swept) or dead bytes in a segment 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
 from concurrent.futures import Executor
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -174,8 +181,8 @@ class Stage:
     async def open_file(self, size_hint: int | None) -> None:
         """Go over to a file of its own: announce it durably, then write what is held."""
         bodies = self._bodies
-        self._intent_key = await bodies.announce(self._bucket, self._blob_id)
-        self._writer = await self._open_writer(size_hint)
+        await bodies.to_the_end(self._announce_and_open(size_hint))
+        assert self._writer is not None
         pieces, self._pieces = self._pieces, []
         if pieces:
             await bodies.in_lane(self._writer.write_all, pieces)
@@ -209,16 +216,24 @@ class Stage:
     async def abort(self) -> None:
         """Forget the body and remove what was written of it; idempotent."""
         self._pieces = []
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            await self._bodies.in_lane(writer.abort)
-        await self._remove_file()
+        if self._writer is not None or self._intent_key is not None:
+            await self._bodies.to_the_end(self._remove())
 
     async def give_back(self, finished: Finished) -> None:
         """Remove a finished body whose commit was refused; in a segment, call it dead."""
         self._writer = None
         if self._intent_key is None:
             await self._bodies.give_back(self._bucket, finished.refs)
+        await self._remove_file()
+
+    async def _announce_and_open(self, size_hint: int | None) -> None:
+        self._intent_key = await self._bodies.announce(self._bucket, self._blob_id)
+        self._writer = await self._open_writer(size_hint)
+
+    async def _remove(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await self._bodies.in_lane(writer.abort)
         await self._remove_file()
 
     async def _remove_file(self) -> None:
@@ -327,6 +342,7 @@ class Bodies:
         self.manifests = manifests
         self._committer = committer
         self._lanes = lanes
+        self._ending: set[asyncio.Task[object]] = set()
         self._incarnation = incarnation
         self._clock = clock
 
@@ -355,7 +371,7 @@ class Bodies:
         if size_hint is not None and size_hint > limits.SEGMENT_BODY_BYTES_MAX:
             try:
                 await stage.open_file(size_hint)
-            except EngineError:
+            except BaseException:
                 await stage.abort()  # nobody else knows of it, or of its intent
                 raise
         return stage
@@ -620,6 +636,26 @@ class Bodies:
         except asyncio.CancelledError:
             await asyncio.wait((running,))
             raise
+
+    async def to_the_end(self, work: Coroutine[object, object, T]) -> T:
+        """Do what must not stop half way. Whoever is cancelled waits for its end nevertheless.
+
+        An intent is withdrawn by who announced it, and a commit gives its bytes back when it is
+        refused: neither may be left to a caller that is gone. Who is cancelled once more leaves
+        the work to itself, and the close of the store waits for it.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait((task,))
+            raise
+
+    async def end(self) -> None:
+        """Wait for what cancelled callers left to itself; the store is about to close."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _spans(
         self, bucket: BucketRecord, body: Body, offset: int, length: int

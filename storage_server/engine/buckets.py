@@ -6,7 +6,7 @@ crash left between them, so a name is never lost and never stands for two bucket
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
@@ -31,6 +31,7 @@ from storage_server.engine.errors import (
     Damaged,
     EngineError,
     FlushFailed,
+    FormatTooNew,
     StaleGeneration,
     Stopped,
     TenantClosed,
@@ -146,6 +147,34 @@ class Buckets:
         row_key = rows.bucket_count_row(tenant_id, owner)
         row = (await self._meta.get_many(ROOT, [row_key])).get(row_key)
         return 0 if row is None else codec.decode_number(row_key, row)
+
+    async def each_named(
+        self, tenant_id: TenantId, owner: CanonicalId
+    ) -> AsyncIterator[BucketRecord]:
+        """Yield the live buckets of a tenant whose names say that ``owner`` owns them.
+
+        ``give`` changes the name last: a bucket whose giving was cut off is among them. One that
+        is not sound is passed over.
+        """
+        stem = rows.tenant_bucket_row(tenant_id, "")
+        start, end = stem, keys.successor(stem)
+        while True:
+            page = await self._meta.scan(ROOT, start, end, limits.BACKGROUND_ROWS_MAX)
+            names = [row_key[len(stem) :].decode() for row_key, _ in page.rows]
+            found = await self._meta.get_many(ROOT, [rows.name_row(name) for name in names])
+            for name in names:
+                name_key = rows.name_row(name)
+                row = found.get(name_key)
+                if row is None or codec.decode_record(NameRecord, name_key, row).owner != owner:
+                    continue
+                bucket = None
+                with contextlib.suppress(Damaged, FormatTooNew):
+                    bucket = self.find_now(name)
+                if bucket is not None:
+                    yield bucket
+            if not page.more:
+                return
+            start = page.rows[-1][0] + b"\x00"
 
     async def usage(self, bucket: BucketRecord) -> Usage:
         """Return the bucket's counters.

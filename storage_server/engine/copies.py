@@ -4,6 +4,7 @@ Inside a tenant a copy of more than 1 MiB shares its source's bytes; a smaller o
 another tenant, is read and written, which takes one commit instead of three.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from storage_server.core import limits
@@ -12,7 +13,6 @@ from storage_server.engine.bodies import Bodies
 from storage_server.engine.committer import Committer
 from storage_server.engine.configuration import configuration_of
 from storage_server.engine.errors import (
-    EngineError,
     KeyMissing,
     SourceChanged,
     VersioningForbids,
@@ -34,6 +34,8 @@ from storage_server.engine.sharing import Sharing
 from storage_server.engine.versions import KeyRows, Pending, Versions, make_version
 
 _SHARE_TRIES_MAX: Final = 5
+BeforeCommit = Callable[[], None]
+"""Asked between a copy's last byte and its commit; what it raises ends the copy."""
 
 
 def shares_bytes(source_bucket: BucketRecord, source: VersionRecord, bucket: BucketRecord) -> bool:
@@ -65,10 +67,13 @@ class Copies:
         key: bytes,
         new: NewObject,
         condition: WriteCondition = NO_CONDITION,
+        *,
+        before_commit: BeforeCommit | None = None,
     ) -> Stored:
         """Make the source's bytes the key's new current version; ETag and checksum stay.
 
-        Only a copy that shares its source's bytes keeps the parts of a multipart one.
+        Only a copy that shares its source's bytes keeps the parts of a multipart one; it takes no
+        time, and so ``before_commit`` is not asked.
 
         Raises:
             VersionMissing: The source went away meanwhile.
@@ -76,12 +81,22 @@ class Copies:
         facts = BodyFacts(etag=source.etag, md5=b"", checksum=source.detail.checksum)
         if not shares_bytes(source_bucket, source, bucket):
             return await self._copy_bytes(
-                source_bucket, source_key, source, bucket, key, new, facts, condition
+                source_bucket,
+                source_key,
+                source,
+                bucket,
+                key,
+                new,
+                facts,
+                condition,
+                before_commit,
             )
         for _ in range(_SHARE_TRIES_MAX):
             try:
-                return await self._share(
-                    source_bucket, source_key, source, bucket, key, new, facts, condition
+                return await self._bodies.to_the_end(
+                    self._share(
+                        source_bucket, source_key, source, bucket, key, new, facts, condition
+                    )
                 )
             except SourceChanged:
                 again = await self._versions.find(source_bucket, source_key, source.version_id)
@@ -183,6 +198,7 @@ class Copies:
         new: NewObject,
         facts: BodyFacts,
         condition: WriteCondition,
+        before_commit: BeforeCommit | None,
     ) -> Stored:
         stage = await self._versions.stage(bucket, key, size_hint=source.size_bytes)
         try:
@@ -194,17 +210,11 @@ class Copies:
                     await stage.write(view)
             finally:
                 await reader.aclose()
-        except (EngineError, OSError):
+            if before_commit is not None:
+                before_commit()
+        except BaseException:
             await stage.abort()
             raise
-        finished = await stage.finish(new, facts)
-        version = make_version(
-            key,
-            new,
-            facts,
-            finished.body,
-            finished.plain_bytes,
-        )
-        return await self._versions.commit_new(
-            bucket, version, condition, finished, event=outbox.COPY
+        return await self._versions.put(
+            bucket, key, new, stage, facts, condition, event=outbox.COPY
         )

@@ -5,7 +5,8 @@ reference. Bytes go before their row, so a crash repeats a little work and forge
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from storage_server.core import limits
@@ -40,8 +41,24 @@ GRACE_UNDER_PRESSURE_US: Final = 10 * 1_000_000
 """On a full disk: whoever opened bytes holds a descriptor; the rest read their row again."""
 _EARLIER_US: Final = limits.FREE_GRACE_US - GRACE_UNDER_PRESSURE_US
 _DUES_MAX: Final = 64
+_FRUITLESS_MAX: Final = 16
+"""Pages of nothing but failures after which the other partitions have their turn: 1,024 rows."""
 _MANIFEST_ROWS_MAX: Final = 16  # with 8 parts each: 128 files per step
 _PARTS_MAX: Final = 128
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One way through what is due in a partition, a page at a time and each row once.
+
+    It may take several rounds.
+    """
+
+    start: bytes = rows.DUE
+    fruitless: int = 0
+    """How many of this round's pages were nothing but failures."""
+    failure: BaseException | None = None
+    """This round's first one; it is raised when the partition is left."""
 
 
 class Freeing:
@@ -55,6 +72,7 @@ class Freeing:
         self._is_held_back = is_held_back
         self._is_pressed = is_pressed
         self._after = b""
+        self._passes: dict[Part, _Pass] = {}
         self._drops_after = b""
 
     async def run(self, limit: int = limits.BACKGROUND_ROWS_MAX) -> bool:
@@ -63,7 +81,8 @@ class Freeing:
         False when a round over all partitions is over; begin the next one after a pause.
 
         Raises:
-            EngineError: The rest of the slice was not done; it will be found again.
+            EngineError: Some of a partition can't be freed, or the rest of the slice was not done;
+                it will be found again.
         """
         if self._is_held_back():
             return False
@@ -73,18 +92,26 @@ class Freeing:
         for stop in page:
             if worked >= limit:
                 return True
-            if part_of(stop) not in due:
+            part = part_of(stop)
+            if part not in due:
                 self._after = stop.row_key
+                self._passes.pop(part, None)
                 continue
+            passing = self._passes.setdefault(part, _Pass())
             try:
-                done, more = await self._run_partition(stop)
-            except EngineError:
-                self._after = stop.row_key  # one damaged row must not keep the others waiting
-                raise
+                done, more = await self._run_page(stop, passing)
+            except EngineError as error:
+                done, more, passing.failure = 0, False, error
             worked += done
-            if more:
+            if more and passing.fruitless < _FRUITLESS_MAX:
                 return True
+            # Also behind a failure: what can't be freed must not keep other partitions waiting.
             self._after = stop.row_key
+            del self._passes[part]
+            if more:
+                self._passes[part] = _Pass(passing.start)
+            if passing.failure is not None:
+                raise passing.failure
         self._after = following
         return bool(following)
 
@@ -92,6 +119,7 @@ class Freeing:
         """Free everything that is due now; return in how many slices."""
         slices = 1
         self._after = b""
+        self._passes.clear()
         while await self.run():
             slices += 1
         return slices
@@ -147,17 +175,22 @@ class Freeing:
         horizon_us = self._inside.clock.now_us() + (_EARLIER_US if self._is_pressed() else 0)
         return rows.due_row(horizon_us + 1, 0, 0)
 
-    async def _run_partition(self, stop: Stop) -> tuple[int, bool]:
-        """Free what is due in a partition; return the rows worked on, and whether more is due.
+    async def _run_page(self, stop: Stop, passing: _Pass) -> tuple[int, bool]:
+        """Free the next page of what is due; return the rows worked on, and whether to call again.
+
+        Rows that can't be freed are passed, so that they keep no others waiting, however many they
+        are. They are tried again when the pass is over.
 
         Raises:
-            EngineError: Some of it could not be freed; nothing else is due, or none of it could.
+            EngineError: The rows of the partition can't be read or written.
         """
         bucket_id, part = stop.bucket_id, part_of(stop)
         now_us = self._inside.clock.now_us()
-        page = await self._inside.meta.scan(part, rows.DUE, self._due_until(), _DUES_MAX)
+        page = await self._inside.meta.scan(part, passing.start, self._due_until(), _DUES_MAX)
         if not page.rows:
             return 0, False
+        # Before the work: a page that is too slow for its slice, and cancelled, is passed too.
+        passing.start = page.rows[-1][0] + b"\x00"
         generation = await self._generation(bucket_id)
         if generation is None:
             return 0, False
@@ -167,21 +200,26 @@ class Freeing:
             return_exceptions=True,
         )
         gone: list[bytes] = []
+        unfinished: list[bytes] = []
         for (row_key, due), outcome in zip(dues, ended, strict=True):
             if isinstance(outcome, BaseException):
                 failures.append(outcome)
             elif outcome:
                 gone += (row_key, *_moved_rows(due.extents))
+            else:
+                unfinished.append(row_key)
         try:
             await self._commit(part, generation, (), gone)
         except StaleGeneration:
             return 0, False  # closed meanwhile: the next round sees it so
-        is_stale = any(isinstance(one, StaleGeneration) for one in failures)
-        # What can't be freed must not keep the rest from it.
-        if failures and not is_stale and not (gone and page.more):
-            raise failures[0]
-        is_unfinished = any(outcome is False for outcome in ended)
-        return len(dues), not is_stale and ((bool(gone) and page.more) or is_unfinished)
+        if any(isinstance(one, StaleGeneration) for one in failures):
+            return len(dues), False
+        if failures:
+            passing.failure = passing.failure or failures[0]
+            passing.fruitless += not gone and not unfinished
+        if unfinished:
+            passing.start = unfinished[0]
+        return len(dues), page.more or bool(unfinished)
 
     async def _work(self, tenant_id: TenantId, part: Part, generation: int, due: Due) -> bool:
         """Do one piece of work; True when its row may go."""
@@ -198,18 +236,16 @@ class Freeing:
         self, tenant_id: TenantId, part: Part, generation: int, due: Due
     ) -> bool:
         """Remove the part rows of an ended upload, with the bytes that its object does not use."""
-        start = keys.row(rows.PARTS, due.upload_key, bytes.fromhex(due.upload_id))
-        page = await self._inside.meta.scan(part, start, keys.successor(start), _PARTS_MAX)
-        unused: list[Extent] = []
-        for row_key, row in page.rows:
-            assert row is not None
+        prefix = keys.row(rows.PARTS, due.upload_key, bytes.fromhex(due.upload_id))
+
+        async def clear(row_key: bytes, row: bytes) -> list[bytes]:
             record = codec.decode_record(PartRecord, row_key, row)
-            if not is_used(due.used_parts, record.part_number):
-                unused += record.body.extents
-        await self.free(tenant_id, unused)
-        gone = [row_key for row_key, _ in page.rows]
-        await self._commit(part, generation, (), [*gone, *_moved_rows(unused)])
-        return not page.more
+            is_kept = is_used(due.used_parts, record.part_number)
+            unused = () if is_kept else record.body.extents
+            await self.free(tenant_id, unused)
+            return [row_key, *_moved_rows(unused)]
+
+        return await self._clear_run(part, generation, prefix, _PARTS_MAX, clear)
 
     async def _drop_result(self, part: Part, generation: int, due: Due) -> None:
         upload_key = keys.row(rows.UPLOADS, due.upload_key, bytes.fromhex(due.upload_id))
@@ -274,17 +310,38 @@ class Freeing:
     async def _free_manifest(self, tenant_id: TenantId, manifest_id: bytes) -> bool:
         """Free a run of a manifest that nobody holds, rows last; True when it is all gone."""
         part = tenant_part(tenant_id)
-        start = rows.manifest_row(manifest_id, 0)
-        page = await self._inside.meta.scan(
-            part, start, keys.successor(start[:-8]), _MANIFEST_ROWS_MAX
+        prefix = rows.manifest_row(manifest_id, 0)[:-8]
+
+        async def clear(row_key: bytes, row: bytes) -> list[bytes]:
+            parts = codec.decode_record(ManifestRow, row_key, row).parts
+            await self.free(tenant_id, [one for each in parts for one in each.extents])
+            return [row_key]
+
+        return await self._clear_run(part, 0, prefix, _MANIFEST_ROWS_MAX, clear)
+
+    async def _clear_run(
+        self,
+        part: Part,
+        generation: int,
+        prefix: bytes,
+        rows_max: int,
+        clear: Callable[[bytes, bytes], Awaitable[list[bytes]]],
+    ) -> bool:
+        """Clear some rows of a prefix and drop what ``clear`` returns; True when all are gone.
+
+        Raises:
+            EngineError: Some can't be cleared, and all others are gone, or none of a step could.
+        """
+        page = await self._inside.meta.scan(part, prefix, keys.successor(prefix), rows_max)
+        ended = await asyncio.gather(
+            *(clear(row_key, row) for row_key, row in page.rows if row is not None),
+            return_exceptions=True,
         )
-        extents: list[Extent] = []
-        for row_key, row in page.rows:
-            assert row is not None
-            for one in codec.decode_record(ManifestRow, row_key, row).parts:
-                extents += one.extents
-        await self.free(tenant_id, extents)
-        await self._commit(part, 0, (), [row_key for row_key, _ in page.rows])
+        gone = [row_key for one in ended if not isinstance(one, BaseException) for row_key in one]
+        await self._commit(part, generation, (), gone)
+        failures = [one for one in ended if isinstance(one, BaseException)]
+        if failures and not (gone and page.more):
+            raise failures[0]
         return not page.more
 
     async def _remove_segment(self, tenant_id: TenantId, container: int) -> bool:

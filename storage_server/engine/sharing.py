@@ -84,7 +84,7 @@ class Sharing:
         except EngineError:
             await self._undo_quietly(bucket, intent_key, intent)
             raise
-        # A cancelled caller leaves the intent to its commit, or to the sweeper.
+        # Callers run this to its end; cancelled in it, they leave the intent to the sweeper.
         left = await self._meta.get_many(bucket_part(bucket.bucket_id), [intent_key])
         if left:
             await self._undo_quietly(bucket, intent_key, intent)

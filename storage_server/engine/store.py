@@ -150,6 +150,7 @@ class Store:
     async def close(self) -> None:
         """Finish what is being committed, seal what is open and let go of the folder."""
         self._ticking.cancel()
+        await self.bodies.end()
         await self.grants.finish()
         await self._committer.close()
         try:

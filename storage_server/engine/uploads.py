@@ -193,8 +193,10 @@ class Uploads:
             records = await self._named_parts(bucket, upload, parts)
             facts = assemble(records, upload)
             try:
-                return await self._commit_whole(
-                    bucket, upload, records, facts, digest, condition, writer or upload.writer
+                return await self._bodies.to_the_end(
+                    self._commit_whole(
+                        bucket, upload, records, facts, digest, condition, writer or upload.writer
+                    )
                 )
             except PartsChanged:
                 continue  # a part was replaced meanwhile: read them again
@@ -242,8 +244,12 @@ class Uploads:
             UploadMissing: The upload has ended; the staged bytes are given back.
         """
         new = NewObject(owner=bucket.owner, writer=writer)
-        finished = await stage.finish(new, facts)
-        return await self._commit_part(bucket, key, upload_id, part_number, finished, facts)
+
+        async def put() -> PartRecord:
+            finished = await stage.finish(new, facts)
+            return await self._commit_part(bucket, key, upload_id, part_number, finished, facts)
+
+        return await self._bodies.to_the_end(put())
 
     # --- Reading -----------------------------------------------------------------------------
 

@@ -446,9 +446,13 @@ class Versions:
         Raises:
             EngineError: Any refusal; the staged bytes are given back and nothing is visible.
         """
-        finished = await stage.finish(new, facts)
-        version = make_version(key, new, facts, finished.body, finished.plain_bytes)
-        return await self.commit_new(bucket, version, condition, finished, event=event)
+
+        async def put() -> Stored:
+            finished = await stage.finish(new, facts)
+            version = make_version(key, new, facts, finished.body, finished.plain_bytes)
+            return await self.commit_new(bucket, version, condition, finished, event=event)
+
+        return await self._bodies.to_the_end(put())
 
     async def put_whole(
         self,

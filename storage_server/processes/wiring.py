@@ -217,7 +217,7 @@ def _services(
         objects=objects,
         batch_delete=BatchDeleteService(objects, authorizer),
         object_config=ObjectConfigService(store, objects, acls),
-        copies=CopyService(store, authorizer, objects, acls, offload),
+        copies=CopyService(store, authorizer, credentials, objects, acls, offload),
         last_used=LastUsed(control, credentials),
         listings=ListingService(store, owners),
         multipart=MultipartService(store, acls),

@@ -7,7 +7,7 @@ import hmac
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -51,6 +51,7 @@ _SIGNATURE_FIELD = "Signature="
 # Parsed prefixes are kept before anyone is authenticated, so an entry's size is bounded as well.
 _CACHED_PREFIX_CHARS_MAX = 512
 _SCOPES_KEPT = 4  # of one secret: services, regions, and two days around midnight
+_KEPT_REGION_CHARS_MAX = 64
 _CREDENTIAL_FORM = (
     'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
 )
@@ -149,31 +150,37 @@ class SigningKey:
 
 
 class SigningKeys:
-    """Derived keys by secret, each of a few scopes; the secrets found first are forgotten first.
+    """Derived keys by secret, each of a few scopes; the secrets kept first are forgotten first.
 
     ``version`` stands for the secret (its sealed form, say): another secret is another entry, and
-    the secret itself is asked for only to derive, never kept. Whoever knows a key's id may claim
-    scopes without end, and so pushes out nobody's but that key's.
+    the secret itself is never kept. A key is kept once something signed with it was proven: what
+    anybody claims who knows the id of an access key pushes out nothing.
     """
 
     def __init__(self, entries_max: int = 4096) -> None:
         self._entries_max = entries_max
         self._kept: OrderedDict[bytes, list[tuple[Scope, SigningKey]]] = OrderedDict()
 
-    def find(self, scope: Scope, version: bytes, unseal: Callable[[], str]) -> SigningKey:
-        """Return the key that signs for the scope; ``unseal`` is called only when it is new."""
-        kept = self._kept.get(version)
-        if kept is None:
-            kept = self._kept[version] = []
-            if len(self._kept) > self._entries_max:
-                self._kept.popitem(last=False)
-        for known, key in kept:
+    def find(self, scope: Scope, version: bytes) -> SigningKey | None:
+        """Return the key that signs for the scope, if it is kept."""
+        for known, key in self._kept.get(version, ()):
             if known == scope:
                 return key
-        key = derive_key(unseal(), scope)
-        kept.append((scope, key))
-        del kept[:-_SCOPES_KEPT]
-        return key
+        return None
+
+    def keep(self, scope: Scope, version: bytes, key: SigningKey) -> None:
+        """Keep the key of a scope that was proven; the first of a new day drops all earlier ones.
+
+        One of an overlong region is passed over: what is kept is of bounded size.
+        """
+        if len(scope.region) > _KEPT_REGION_CHARS_MAX:
+            return
+        kept = self._kept.get(version, [])
+        if all(known.date < scope.date for known, _ in kept):
+            kept = []
+        self._kept[version] = [*kept, (scope, key)][-_SCOPES_KEPT:]
+        if len(self._kept) > self._entries_max:
+            self._kept.popitem(last=False)
 
 
 def derive_key(secret: str, scope: Scope) -> SigningKey:

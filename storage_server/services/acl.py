@@ -28,6 +28,9 @@ from storage_server.services.ownership import PREFERRED, is_enforced, ownership_
 from storage_server.services.public_access import flags_of
 
 _CANONICAL_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_BLOCKED: Final = (
+    "The access control list is public, which BlockPublicAcls of the bucket or its tenant prevents."
+)
 _TO_OWNER: Final = "bucket-owner-full-control"
 # Under enforced ownership both say what is the case anyway, and old clients send "private"
 # with every object.
@@ -151,7 +154,7 @@ class Acls:
         if enforces:
             raise errors.InvalidBucketAclWithObjectOwnership
         if flags & BLOCK_PUBLIC_ACLS and lists.is_public(acl):
-            raise errors.AccessDenied
+            raise errors.AccessDenied(_BLOCKED)
         return lists.encode(acl)
 
     # --- What to show ------------------------------------------------------------------------
@@ -204,7 +207,7 @@ class Acls:
         if acl == lists.private(acl.owner):
             return b""
         if lists.is_public(acl) and flags_of(self._identity, bucket) & BLOCK_PUBLIC_ACLS:
-            raise errors.AccessDenied
+            raise errors.AccessDenied(_BLOCKED)
         return lists.encode(acl)
 
     def _require_owners_alone(self, bucket: BucketRecord, asked: RequestedAcl) -> None:

@@ -59,7 +59,10 @@ class BucketPolicyService:
 
         def decide(before: BucketRecord) -> Changed:
             if is_public and flags_of(self._store.identity, before) & BLOCK_PUBLIC_POLICY:
-                raise errors.AccessDenied
+                raise errors.AccessDenied(
+                    "The policy is public, which BlockPublicPolicy of the bucket or its tenant"
+                    " prevents."
+                )
             return {POLICY: document}
 
         told = telling_document(by_request(actor), "s3:PutBucketPolicy", bucket, POLICY)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from functools import partial
 
 from storage_server.core import limits
@@ -32,6 +33,7 @@ from storage_server.s3.ranges import Span, parse_copy_source_range
 from storage_server.services.acl import Acls
 from storage_server.services.actor import Actor
 from storage_server.services.authorize import Authorizer
+from storage_server.services.credentials import Credentials
 from storage_server.services.engine_errors import as_s3_error, translated
 from storage_server.services.objects import (
     ObjectService,
@@ -55,13 +57,19 @@ class CopyService:
         self,
         store: Store,
         authorizer: Authorizer,
+        credentials: Credentials,
         objects: ObjectService,
         acls: Acls,
         offload: Offload,
     ) -> None:
-        """Work on a store, finding sources as every reader does."""
+        """Work on a store, finding sources as every reader does.
+
+        ``credentials`` tell behind the bytes, which may take minutes, whether the actor may still
+        act.
+        """
         self._store = store
         self._authorizer = authorizer
+        self._credentials = credentials
         self._acls = acls
         self._objects = objects
         self._offload = offload
@@ -75,6 +83,8 @@ class CopyService:
             AccessDenied: The actor may not read the source; nothing tells whether it exists.
             InvalidRequest: The copy would change nothing, or the source is too large.
             PreconditionFailed: Source or target is not what the request demands.
+            InvalidAccessKeyId, InvalidToken, AccountProblem: The actor was taken away while bytes
+                were copied; nothing was stored.
         """
         source_bucket, source = await self.find_source(actor, wanted.source)
         if source.size_bytes > limits.COPY_BYTES_MAX:
@@ -129,6 +139,7 @@ class CopyService:
             AccessDenied: The actor may not read the source; nothing tells whether it exists.
             InvalidArgument: The source has no such span.
             InvalidRequest: The span is larger than a part may be.
+            InvalidAccessKeyId, InvalidToken, AccountProblem: As for ``copy``.
         """
         raw_key = key.encode()
         with translated(BucketName=bucket.name, Key=key, UploadId=upload_id):
@@ -147,8 +158,9 @@ class CopyService:
                 bucket, raw_key, upload_id, part_number, size_hint=span.length
             )
             algorithm = upload.checksum_algorithm or checksums.DEFAULT.name
+            still = partial(self._credentials.require_alive, actor, bucket.tenant_id)
             facts = await self._pour(
-                source_bucket, wanted.source.key, source, span, stage, algorithm
+                source_bucket, wanted.source.key, source, span, stage, algorithm, still
             )
             part: PartRecord = await self._store.uploads.put_part(
                 bucket, raw_key, upload_id, part_number, stage, facts, actor.writer()
@@ -240,14 +252,23 @@ class CopyService:
         loses_parts = bool(source.detail.parts_count) and not shares_bytes(
             source_bucket, source, bucket
         )
+        still = partial(self._credentials.require_alive, actor, bucket.tenant_id)
+        source_key = wanted.source.key
         if has_asked and not loses_parts:
             return await self._store.copies.copy(
-                source_bucket, wanted.source.key.encode(), source, bucket, raw_key, new, condition
+                source_bucket,
+                source_key.encode(),
+                source,
+                bucket,
+                raw_key,
+                new,
+                condition,
+                before_commit=still,
             )
         algorithm = asked or (checksums.DEFAULT.name if known is None else known.algorithm)
         stage = await self._store.versions.stage(bucket, raw_key, size_hint=source.size_bytes)
         span = Span(0, source.size_bytes)
-        facts = await self._pour(source_bucket, wanted.source.key, source, span, stage, algorithm)
+        facts = await self._pour(source_bucket, source_key, source, span, stage, algorithm, still)
         return await self._store.versions.put(
             bucket, raw_key, new, stage, facts, condition, event=outbox.COPY
         )
@@ -260,8 +281,12 @@ class CopyService:
         span: Span,
         stage: Stage,
         algorithm: str,
+        still: Callable[[], None],
     ) -> BodyFacts:
-        """Copy a span's bytes into a stage and return what they are; abort it when that fails."""
+        """Copy a span's bytes into a stage and return what they are; abort it when that fails.
+
+        ``still`` refuses when whoever copies was taken away meanwhile.
+        """
         md5 = hashlib.md5(usedforsecurity=False)
         accumulator = checksums.ALGORITHMS[algorithm].new()
 
@@ -283,6 +308,7 @@ class CopyService:
                         await asyncio.gather(hashed, stage.write(view))
             finally:
                 await reader.aclose()
+            still()
         except BaseException:
             await stage.abort()
             raise

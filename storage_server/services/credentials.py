@@ -20,7 +20,13 @@ from storage_server.engine.records import (
 )
 from storage_server.s3 import errors, post_policy, sigv2, sigv4
 from storage_server.s3.request import RequestHead
-from storage_server.s3.sigv4 import AuthenticationKind, ChunkSigner, SigningKeys, VerifyOptions
+from storage_server.s3.sigv4 import (
+    AuthenticationKind,
+    ChunkSigner,
+    SigningKeys,
+    VerifyOptions,
+    derive_key,
+)
 from storage_server.services.actor import NO_FACTS, Actor, Facts, Session
 from storage_server.services.options import AuthenticationOptions
 
@@ -219,8 +225,11 @@ class Credentials:
         """
         credential = self.require(claim.access_key_id, claim.session_token)
         if claim.scope is not None:
-            key = self._signing_keys.find(claim.scope, credential.version, credential.secret)
+            known = self._signing_keys.find(claim.scope, credential.version)
+            key = derive_key(credential.secret(), claim.scope) if known is None else known
             post_policy.verify_v4(claim, key, self._verify_options)
+            if known is None:
+                self._signing_keys.keep(claim.scope, credential.version, key)
             version = sigv4.ALGORITHM
         else:
             self._require_sigv2()
@@ -303,8 +312,11 @@ class Credentials:
     ) -> Authenticated:
         now_us = self._clock.now_us()  # before all that is looked at: nothing later counts as seen
         credential = self.require(claim.scope.access_key_id, claim.session_token)
-        key = self._signing_keys.find(claim.scope, credential.version, credential.secret)
+        known = self._signing_keys.find(claim.scope, credential.version)
+        key = derive_key(credential.secret(), claim.scope) if known is None else known
         sigv4.verify(claim, head, key, now_us, options)
+        if known is None:
+            self._signing_keys.keep(claim.scope, credential.version, key)
         self._note_use(credential, (now_us, claim.scope.service, claim.scope.region))
         signer = ChunkSigner(claim, key) if claim.payload.startswith("STREAMING-AWS4") else None
         place = _IN_HEADER

@@ -22,7 +22,7 @@ import msgspec
 from storage_server.core.ids import TenantId
 from storage_server.core.limits import PROCESSES_MAX
 from storage_server.engine.records import TenantRecord
-from storage_server.s3.policy.evaluate import Policies, Question, Side, Trace, explain
+from storage_server.s3.policy.evaluate import HIDDEN, Policies, Question, Side, Trace, explain
 from storage_server.services.actor import Actor
 from storage_server.services.request_context import arn_of
 
@@ -34,7 +34,6 @@ _WAITING_MAX: Final = 256
 _TURN_MAX: Final = 8  # explained in one turn of the loop: some milliseconds at most
 _ANONYMOUS_PER_SECOND: Final = 10
 _SECOND_US: Final = 1_000_000
-_HIDDEN: Final = ("(not shown)",)
 # What clients put there may be secret: session ids in referring addresses, names of other buckets.
 _REDACTED: Final = frozenset({"aws:referer", "aws:useragent", "s3:x-amz-copy-source"})
 _LOG: Final = logging.getLogger("holdfast.denials")
@@ -149,14 +148,9 @@ def read_rings(folder: Path) -> Iterator[Denial]:
 
 def redacted(trace: Trace) -> Trace:
     """Return a trace without values that may be secret."""
-    considered = tuple(
-        msgspec.structs.replace(each, values=_HIDDEN)
-        if each.condition is not None and each.condition.key in _REDACTED and each.values
-        else each
-        for each in trace.considered
-    )
+    considered = tuple(each.hiding(_REDACTED.__contains__) for each in trace.considered)
     context = {
-        key: _HIDDEN if key in _REDACTED and values else values
+        key: HIDDEN if key in _REDACTED and values else values
         for key, values in trace.context.items()
     }
     return msgspec.structs.replace(trace, considered=considered, context=context)

@@ -1,14 +1,14 @@
 """The border between engine and protocol: each engine answer becomes one S3 error, here only."""
 
-import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
 from storage_server.engine import errors as engine
 from storage_server.s3 import errors as s3
+from storage_server.services.damage_reports import DamageReports
 
-_LOG: Final = logging.getLogger("holdfast.storage")
+_DAMAGE: Final = DamageReports()
 Details = dict[str, str | int]
 
 
@@ -90,12 +90,7 @@ def as_s3_error(error: engine.EngineError, **details: str | int) -> s3.S3Error:
     """Return the S3 error that says what the engine's says; details are named as in the XML."""
     if isinstance(error, engine.Damaged | engine.BlobGone):
         # The client is told nothing of the disk; whoever runs the server has to know what to mend.
-        _LOG.error(
-            "stored bytes can't be read: bucket %r, key %r: %s; `holdfast fsck --deep` finds all",
-            details.get("BucketName", ""),
-            details.get("Key", ""),
-            error,
-        )
+        _DAMAGE.tell(str(details.get("BucketName", "")), str(details.get("Key", "")), error)
     for kind in type(error).__mro__:
         answer = _ANSWERS.get(kind)
         if answer is not None:

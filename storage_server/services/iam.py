@@ -5,12 +5,13 @@ from typing import Final
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from storage_server.control_db import settings
 from storage_server.control_db.rows import count
 from storage_server.control_db.tables import (
+    AccessKeyRow,
     GroupRow,
     IdentityProviderRow,
     PolicyRow,
@@ -117,7 +118,7 @@ class IamService:
             raise errors.AccessDenied
         resource, kept = self._resource(actor, row, form)
         extra = {**kept, **_asked_values(row, form)}
-        self._authorizer.require_service(actor, row.action, resource, extra)
+        self._require(actor, row, resource, extra)
         kind = row.resource.partition(":")[0]
         new_name, new_path = form.get(f"New{kind.title()}Name", ""), form.get("NewPath", "")
         if new_name or new_path:
@@ -125,7 +126,20 @@ class IamService:
             before = arns.parse(resource)
             path, name = ("/", "") if before is None else (before.path, before.name)
             moved = arns.of(tenant.account_id, kind, new_path or path, new_name or name)
-            self._authorizer.require_service(actor, row.action, moved, extra)
+            self._require(actor, row, moved, extra)
+
+    def _require(self, actor: Actor, row: IamAction, resource: str, extra: Values) -> None:
+        """Refuse with who asked and for what: the ARN would tell of the path, and so that it is.
+
+        Raises:
+            AccessDenied: The caller may not do it.
+        """
+        try:
+            self._authorizer.require_service(actor, row.action, resource, extra)
+        except errors.AccessDenied:
+            arn = by_request(actor).principal_arn
+            sentence = f"User: {arn} is not authorized to perform: {row.action}"
+            raise errors.AccessDenied(sentence) from None
 
     def by(self, actor: Actor) -> By:
         """Return who changes something, for the audit."""
@@ -175,6 +189,7 @@ class IamService:
                 "Policies": living(PolicyRow),
                 "Providers": living(IdentityProviderRow),
                 "AccessKeysPerUserQuota": settings.in_force(session).access_keys_per_user,
+                "AccountAccessKeysPresent": int(_has_root_key(session, tenant_id)),
             }
 
         counts = await self._control.read(work)
@@ -182,7 +197,6 @@ class IamService:
             "MFADevices": 0,
             "MFADevicesInUse": 0,
             "AccountMFAEnabled": 0,
-            "AccountAccessKeysPresent": 0,
             "ServerCertificates": 0,
             "InstanceProfiles": 0,
             "PolicySizeQuota": limits.MANAGED_POLICY_CHARS_MAX,
@@ -406,6 +420,14 @@ class IamService:
 
 
 _NOBODY_ID: Final = PrincipalId("AIDA" + 17 * "A")
+
+
+def _has_root_key(session: Session, tenant_id: TenantId) -> bool:
+    """Tell whether anybody could act as the tenant's root: audits of accounts ask for this."""
+    roots = select(UserRow.user_id).where(UserRow.tenant_id == tenant_id, UserRow.kind == "root")
+    return bool(
+        count(session, AccessKeyRow, AccessKeyRow.user_id.in_(roots), AccessKeyRow.deleted_us == 0)
+    )
 
 
 def _arn_of(principal: PrincipalRecord, account_id: str) -> str:

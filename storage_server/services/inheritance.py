@@ -31,22 +31,20 @@ class Inheritance:
         Repeatable: what a crash left is found again.
         """
         with translated():
-            # Of one whose giving a crash ended the name alone is left: the heir has it already.
-            for holder in (owner, heir):
-                if await self._store.buckets.count(tenant_id, owner):
-                    await self._give_all(tenant_id, holder, heir)
+            if await self._store.buckets.count(tenant_id, owner):
+                await self._give_all(tenant_id, owner, heir)
             if user_scope(owner) in await self._store.grants.limits(tenant_id):
                 await self._store.grants.set_limit(
                     tenant_id, user_scope(owner), bytes_max=None, objects_max=None
                 )
 
     async def _give_all(self, tenant_id: TenantId, owner: CanonicalId, heir: CanonicalId) -> None:
-        async for page in self._store.grants.buckets(tenant_id, user_scope(owner)):
-            for bucket in page:
-                with suppress(BucketMissing, StaleGeneration):  # deleted meanwhile
-                    detail = {"before": owner, "after": heir}
-                    event = event_of(_BY, "holdfast:GiveBucket", bucket, detail)
-                    await self._store.buckets.give(bucket, heir, event)
+        # Their names change last: of one whose giving a crash ended the heir has the rest already.
+        async for bucket in self._store.buckets.each_named(tenant_id, owner):
+            with suppress(BucketMissing, StaleGeneration):  # deleted meanwhile
+                detail = {"before": owner, "after": heir}
+                event = event_of(_BY, "holdfast:GiveBucket", bucket, detail)
+                await self._store.buckets.give(bucket, heir, event)
 
     async def tidy(self) -> bool:
         """Look at some deleted users and see that they own nothing; True: call again.

@@ -69,5 +69,9 @@ def _write(session: Session, uses: Uses) -> None:
 
 
 def _shown(region: str) -> str:
-    """Return a region as it is kept: a signature may name any text where it is not compared."""
-    return region if len(region) <= _REGION_CHARS_MAX and region.isprintable() else ""
+    """Return a region as it is kept: a signature may name any text where it is not compared.
+
+    What one database can't take (PostgreSQL knows encodings of few letters) would hold up all.
+    """
+    is_name = len(region) <= _REGION_CHARS_MAX and region.isascii() and region.isprintable()
+    return region if is_name else ""

@@ -87,7 +87,7 @@ class StsService:
         source_identity = _source_identity(wanted, parent)
         found = self._find_role(wanted.role_arn)
         if found is None:
-            raise _denied("sts:AssumeRole", wanted.role_arn)
+            raise _denied(actor, "sts:AssumeRole", wanted.role_arn)
         role, role_tenant = found
         extra: Extra = {"sts:rolesessionname": (wanted.role_session_name,)}
         if wanted.external_id:
@@ -105,7 +105,7 @@ class StsService:
         actions += ["sts:SetSourceIdentity"] if wanted.source_identity else []
         for action in actions:
             if not self._trust.allows(actor, action, role, role_tenant, extra):
-                raise _denied(action, wanted.role_arn)
+                raise _denied(actor, action, wanted.role_arn)
         policies, policy_ids = self._session_policies(
             wanted.policy, wanted.policy_arns, role_tenant
         )
@@ -186,10 +186,10 @@ class StsService:
         action = "sts:AssumeRoleWithWebIdentity"
         role = self._web_role(tenant, web, wanted.role_arn)
         if role is None:
-            raise _denied(action, wanted.role_arn)
+            raise _denied(actor, action, wanted.role_arn)
         extra: Extra = {"sts:rolesessionname": (wanted.role_session_name,), **web.conditions()}
         if not self._trust.allows(actor, action, role, tenant, extra, federated=provider_arn):
-            raise _denied(action, wanted.role_arn)
+            raise _denied(actor, action, wanted.role_arn)
         policies, policy_ids = self._session_policies(wanted.policy, wanted.policy_arns, tenant)
         now_us = self._begin(actor)
         session = Session(
@@ -351,16 +351,21 @@ class StsService:
         Raises:
             ValidationError: More was asked for than the role's sessions, or chained ones, last.
         """
-        longest = min(role.session_max_s, self._identity.settings_now().session_seconds_max)
+        ceiling = self._identity.settings_now().session_seconds_max
+        longest = min(role.session_max_s, ceiling)
         seconds = min(DEFAULT_S, longest) if wanted_s is None else wanted_s
-        if seconds > longest:
-            raise ValidationError(
-                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
-            )
         if actor.session is not None and seconds > CHAINED_S_MAX:
             raise ValidationError(
                 "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed"
                 " by role chaining"
+            )
+        if seconds > role.session_max_s:
+            raise ValidationError(
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+            )
+        if seconds > ceiling:
+            raise ValidationError(
+                f"The requested DurationSeconds exceeds the {ceiling} that sessions last here."
             )
         return self._within_parent(actor, now_us + seconds * _SECOND_US)
 
@@ -415,10 +420,12 @@ class StsService:
         return ticket
 
 
-def _denied(action: str, role_arn: str) -> errors.AccessDenied:
+def _denied(actor: Actor, action: str, role_arn: str) -> errors.AccessDenied:
     """Return the refusal of a role: the same for one that is not there."""
+    who = by_request(actor).principal_arn  # whoever comes with a web identity has no name yet
+    begin = f"User: {who} is not" if who else "Not"
     return errors.AccessDenied(
-        f"User is not authorized to perform: {action} on resource: {role_arn or '*'}"
+        f"{begin} authorized to perform: {action} on resource: {role_arn or '*'}"
     )
 
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.servers import Server, fresh_name, refusal
 from tests.signing import Keys
-from tests.tenants import Login, Tenancy, allow, policy, sdk, trust
+from tests.tenants import Login, Tenancy, allow, make_tenancy, policy, sdk, trust
 
 READ = policy(allow("s3:GetObject"))
 
@@ -260,9 +261,48 @@ def test_the_account_is_told_whole(iam: Any) -> None:
     users = [one for page in pages for one in page["UserDetailList"]]
     mine = next(one for one in users if one["UserName"] == user)
     assert mine["UserPolicyList"][0]["PolicyDocument"]["Statement"][0]["Action"] == "s3:GetObject"
+    role = fresh("role")
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust({"AWS": "*"}))
+    roles = iam.get_account_authorization_details(Filter=["Role"])["RoleDetailList"]
+    assert all(one["InstanceProfileList"] == [] for one in roles)
     only = iam.get_account_authorization_details(Filter=["AWSManagedPolicy"])
     assert only["UserDetailList"] == []
     assert only["Policies"]
+
+
+def test_a_key_of_the_root_is_counted(iam_server: Server) -> None:
+    """Audits of accounts ask whether anybody could act as the root."""
+    own = make_tenancy(iam_server)
+    client = sdk(iam_server, "iam", own.admin)
+    assert client.get_account_summary()["SummaryMap"]["AccountAccessKeysPresent"] == 0
+    key = json.loads(
+        iam_server.command("key", "create", "--root", "--tenant", own.name, "--json").stdout
+    )
+    iam_server.secrets.append(key["secret_key"])
+    assert client.get_account_summary()["SummaryMap"]["AccountAccessKeysPresent"] == 1
+    root = sdk(iam_server, "iam", Login(Keys(key["access_key_id"], key["secret_key"])))
+    assert root.get_user()["User"]["CreateDate"].year > 2000  # the tenant's day
+    iam_server.command("key", "delete", key["access_key_id"])
+    assert client.get_account_summary()["SummaryMap"]["AccountAccessKeysPresent"] == 0
+
+
+def test_a_refusal_says_who_asked_for_what_and_nothing_of_whom(
+    iam: Any, iam_server: Server, acme: Tenancy
+) -> None:
+    """The same for a user that is there, under a path that nobody named, and for none."""
+    user, hidden = fresh("ana"), fresh("bob")
+    iam.create_user(UserName=user)
+    iam.create_user(UserName=hidden, Path="/board/")
+    login = Login.of(iam.create_access_key(UserName=user)["AccessKey"])
+    mine = sdk(iam_server, "iam", login)
+    said = set()
+    for name in (hidden, fresh("nobody")):
+        with pytest.raises(ClientError) as caught:
+            mine.get_user(UserName=name)
+        response: Any = caught.value.response
+        said.add(response["Error"]["Message"])
+    arn = f"arn:aws:iam::{acme.account}:user/{user}"
+    assert said == {f"User: {arn} is not authorized to perform: iam:GetUser"}
 
 
 def test_policies_are_tried_before_they_hurt(iam: Any) -> None:

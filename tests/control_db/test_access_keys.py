@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from storage_server.control_db import access_keys, limits, users
 from storage_server.control_db.errors import Conflict, Exists, LimitReached, Missing
+from storage_server.control_db.tables import AccessKeyRow
 from storage_server.control_db.views import Ref, UserView
 from tests.control_db import world
 
@@ -113,6 +114,17 @@ def test_a_key_needs_a_living_user_of_the_tenant(session: Session, ana: UserView
     users.delete(session, ana.user_id, NOW_US)
     with pytest.raises(Missing):
         world.access_key(session, ana)
+
+
+def test_last_uses_lose_no_change_of_the_same_transaction(session: Session, ana: UserView) -> None:
+    """They are written past the session, which forgets what it knows, but not what it has to do."""
+    made = world.access_key(session, ana)
+    row = session.get(AccessKeyRow, made.access_key_id)
+    assert row is not None
+    row.description = "changed"
+    access_keys.note_used(session, [(made.access_key_id, NOW_US, "s3", "us-east-1")])
+    found = access_keys.get(session, made.access_key_id)
+    assert (found.description, found.last_used_us) == ("changed", NOW_US)
 
 
 def test_last_uses_only_move_forward_and_move_no_revision(session: Session, ana: UserView) -> None:

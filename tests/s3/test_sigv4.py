@@ -560,42 +560,42 @@ def test_derived_keys_are_kept_by_version_of_the_secret_and_bounded() -> None:
     """A rotated secret is another key at once; the cache never grows beyond its bound."""
     keys = sigv4.SigningKeys(entries_max=2)
     scope = sigv4.Scope(KEY_ID, "20231114", "r", "s3")
-    asked: list[str] = []
-
-    def unseal() -> str:
-        asked.append("")
-        return SECRET
-
-    first = keys.find(scope, b"1", unseal)
-    assert keys.find(scope, b"1", unseal) is first
-    assert keys.find(scope, b"2", unseal) is not first
-    assert len(asked) == 2
-    last = keys.find(scope, b"3", unseal)
-    assert len(asked) == 3
-    assert keys.find(scope, b"1", unseal) is not first
-    assert keys.find(scope, b"3", unseal) is last
-    assert len(asked) == 4
+    first, second, third = derived(scope), derived(scope), derived(scope)
+    keys.keep(scope, b"1", first)
+    assert keys.find(scope, b"1") is first
+    assert keys.find(scope, b"2") is None
+    keys.keep(scope, b"2", second)
+    keys.keep(scope, b"3", third)
+    assert keys.find(scope, b"1") is None
+    assert keys.find(scope, b"2") is second
+    assert keys.find(scope, b"3") is third
 
 
-def test_scopes_without_end_push_out_nobody_elses_key() -> None:
-    """They are claimed before anything is proven, by whoever knows the id of a key."""
+def test_one_secret_keeps_few_scopes_and_none_of_another_one() -> None:
+    """Whoever signs for one region after the other has a few places, and no long ones."""
     keys = sigv4.SigningKeys(entries_max=2)
-    scope = sigv4.Scope(KEY_ID, "20231114", "r", "s3")
-    asked: list[str] = []
+    scopes = [sigv4.Scope(KEY_ID, "20231114", f"r{number}", "s3") for number in range(50)]
+    other = derived(scopes[0])
+    keys.keep(scopes[0], b"2", other)
+    for scope in scopes:
+        keys.keep(scope, b"1", derived(scope))
+    assert keys.find(scopes[0], b"2") is other
+    assert [scope for scope in scopes if keys.find(scope, b"1")] == scopes[-4:]
+    long = sigv4.Scope(KEY_ID, "20231114", "r" * 65, "s3")
+    keys.keep(long, b"1", derived(long))
+    assert keys.find(long, b"1") is None
 
-    def unseal() -> str:
-        asked.append("")
-        return SECRET
 
-    other = keys.find(scope, b"2", unseal)
-    for number in range(50):
-        claimed = sigv4.Scope(KEY_ID, "20231114", f"r{number}", "s3")
-        assert keys.find(claimed, b"1", unseal).sign(b"") == derived(claimed).sign(b"")
-    assert keys.find(scope, b"2", unseal) is other
-    assert len(asked) == 51
-    for number in range(46, 50):
-        keys.find(sigv4.Scope(KEY_ID, "20231114", f"r{number}", "s3"), b"1", unseal)
-    assert len(asked) == 51
+def test_the_first_key_of_a_day_is_the_end_of_those_before() -> None:
+    """Else each secret would hold a key for each of the last days; late requests still have one."""
+    keys = sigv4.SigningKeys()
+    days = [sigv4.Scope(KEY_ID, f"202311{day}", "r", "s3") for day in (14, 15)]
+    before, after = days
+    keys.keep(before, b"1", derived(before))
+    keys.keep(after, b"1", derived(after))
+    assert keys.find(before, b"1") is None
+    keys.keep(before, b"1", derived(before))
+    assert all(keys.find(day, b"1") is not None for day in days)
 
 
 def derived(scope: sigv4.Scope) -> sigv4.SigningKey:

@@ -279,8 +279,10 @@ async def test_a_new_bucket_is_never_public_by_default(
     wanted = CreateBucketInput(
         "bucket", "", object_lock=False, tags=(), acl=RequestedAcl(canned), ownership=ownership
     )
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         await house.buckets().create(house.ann, wanted)
+    if isinstance(caught.value, AccessDenied):
+        assert "BlockPublicAcls" in caught.value.sentence
     assert house.store.buckets.find_now("bucket") is None
 
 

@@ -112,8 +112,9 @@ async def test_block_public_policy_refuses_a_public_policy(
         await house.bucket_config.set_public_access_block(house.ann, bucket, 0)
         tenant = replace(house.tenant, public_access_block=4, revision=house.tenant.revision + 1)
         await house.store.identity.project(Projected(tenants=(tenant,)))
-    with pytest.raises(AccessDenied):
+    with pytest.raises(AccessDenied) as caught:
         await put(house, house.bucket(), statement("*"))
+    assert "BlockPublicPolicy" in caught.value.sentence
     assert "policy" not in house.bucket().documents
     bucket = await put(house, house.bucket(), statement({"AWS": house.tenant.account_id}))
     assert not service_of(house).is_public(bucket)

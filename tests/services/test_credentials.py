@@ -13,7 +13,7 @@ from storage_server.core.ids import PrincipalId, RequestId
 from storage_server.crypto.keyring import MasterSource
 from storage_server.engine.identity import Entity
 from storage_server.engine.options import StoreOptions
-from storage_server.engine.records import OwnsAs, TenantRecord, TenantState
+from storage_server.engine.records import CredentialRecord, OwnsAs, TenantRecord, TenantState
 from storage_server.engine.store import Store
 from storage_server.s3 import errors, sigv4
 from storage_server.s3.request import RequestHead
@@ -216,14 +216,22 @@ async def test_a_session_is_no_wider_than_its_parents_key(desk: Desk) -> None:
     assert desk.find(key, TOKEN).actor(RequestId("R")).scope == scope
 
 
-def signed(desk: Desk, service: str, payload: str = sigv4.UNSIGNED_PAYLOAD) -> RequestHead:
-    """Return a head that Ann signed for a service."""
+def signed(
+    desk: Desk,
+    service: str,
+    payload: str = sigv4.UNSIGNED_PAYLOAD,
+    *,
+    region: str = "us-east-1",
+    secret: str = "",
+) -> RequestHead:
+    """Return a head that Ann signed for a service; with another ``secret``, one that claims so."""
     head = RequestHead("POST", "/", "", "h", "", "", {}, {}, peer="192.0.2.1")
     added = sigv4.sign_header(
         head,
         access_key_id=desk.ann.keys.access_key,
-        secret=desk.ann.keys.secret_key,
+        secret=secret or desk.ann.keys.secret_key,
         now_us=desk.clock.now_us(),
+        region=region,
         service=service,
         payload=payload,
     )
@@ -254,6 +262,31 @@ async def test_the_use_of_a_key_is_noted_once_it_is_proven(desk: Desk) -> None:
     with pytest.raises(errors.SignatureDoesNotMatch):
         desk.credentials.authenticate(forged, RequestId("R"))
     assert desk.credentials.take_uses() == Uses()
+
+
+async def test_claims_that_prove_nothing_push_no_derived_key_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An access key's id is no secret: each shared link shows it."""
+    identity = desk.people.identity
+    unseal, unsealed = identity.unseal_secret, list[str]()
+
+    def counted(record: CredentialRecord) -> str:
+        unsealed.append(record.access_key_id)
+        return unseal(record)
+
+    monkeypatch.setattr(identity, "unseal_secret", counted)
+    sent = signed(desk, "s3")
+    desk.credentials.authenticate(sent, RequestId("R"))
+    desk.credentials.authenticate(sent, RequestId("R"))
+    assert len(unsealed) == 1
+    for number in range(9):
+        claimed = signed(desk, "s3", region=f"r{number}", secret="of somebody else")
+        with pytest.raises(errors.SignatureDoesNotMatch):
+            desk.credentials.authenticate(claimed, RequestId("R"))
+    unsealed.clear()
+    desk.credentials.authenticate(sent, RequestId("R"))
+    assert not unsealed
 
 
 async def test_facts_are_of_the_socket_and_the_signature(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """Last uses of keys and roles: noted without a write, written together, kept while SQL is away."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -84,6 +85,19 @@ async def test_thousands_of_uses_let_others_write_in_between(
     assert len(credentials.take_uses().keys) == 1000
 
 
+async def test_a_write_that_is_cancelled_loses_no_use(house: AccountsHouse) -> None:
+    """A process that ends writes them once more; whether they were written is not known."""
+    credentials = Credentials(house.store.identity, house.clock, AuthenticationOptions())
+    uses = Uses({"AKIA1": (7_000, "s3", "eu-west-1")}, {"AROA1": (8_000, "s3", "eu-west-1")})
+    credentials.give_back_uses(uses)
+    writing = asyncio.ensure_future(LastUsed(house.control, credentials).write())
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert credentials.take_uses() == uses
+
+
 @pytest_asyncio.fixture
 async def sts(tmp_path: Path) -> AsyncIterator[StsHouse]:
     """STS over accounts of its own."""
@@ -143,7 +157,7 @@ async def test_uses_of_roles_wait_for_the_database_too(sts: StsHouse, tmp_path: 
     assert (shown.last_used_us, shown.last_used_region) == (sent_us, "eu-north-1")
 
 
-@pytest.mark.parametrize("region", ["r" * 65, "a\tb"])
+@pytest.mark.parametrize("region", ["r" * 65, "a\tb", "zürich"])
 async def test_a_region_that_is_no_name_is_not_kept(sts: StsHouse, region: str) -> None:
     """Regions are not compared by default; PostgreSQL would refuse this one, and all the rest."""
     made = await sts.user("ana")

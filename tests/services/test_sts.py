@@ -106,6 +106,7 @@ async def test_a_role_that_is_not_there_is_refused_like_one_that_does_not_trust(
     ana = sts.actor((await sts.user("ana", ALL)).access_key_id)
     role = await sts.role("there", trust({"AWS": sts.arn("user", "somebody-else")}))
     said = await denied(sts, ana, role)
+    assert said.startswith(f"User: {sts.arn('user', 'ana')} is not authorized")
     missing = sts.arn("role", "gone")
     assert await denied(sts, ana, missing) == said.replace(role, missing)
     elsewhere = "arn:aws:iam::999999999999:role/there"
@@ -272,9 +273,12 @@ async def test_chained_sessions_last_an_hour_and_not_longer_than_what_they_come_
     )
     second = await sts.role("second", trust({"AWS": first}), session_max_s=43_200)
     start = sts.house.clock.now_us()
+    short = await sts.role("short", trust({"AWS": first}), session_max_s=3600)
     given = await sts.assume(ana, first, duration_seconds=5400)
-    with pytest.raises(ValidationError):
-        await sts.assume(sts.session(given), second, duration_seconds=3601)
+    for role in (second, short):  # a longer MaxSessionDuration would not help
+        with pytest.raises(ValidationError) as caught:
+            await sts.assume(sts.session(given), role, duration_seconds=3601)
+        assert "role chaining" in caught.value.sentence
     sts.house.clock.time_us += HOUR_US
     chained = sts.session(await sts.assume(sts.session(given), second)).session
     assert chained is not None
@@ -642,6 +646,7 @@ async def test_no_session_lasts_longer_than_the_installation_allows(sts: StsHous
         session = sts.session(given).session
         assert session is not None
         assert session.expires_us == now + 1800 * 1_000_000
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as caught:
         await sts.assume(ana, role, duration_seconds=1801)
+    assert "1800" in caught.value.sentence  # not the role's bound, which is longer
     sts.session(before)

@@ -319,6 +319,7 @@ async def test_a_bucket_whose_giving_was_cut_off_is_given_on(house: AccountsHous
     ana, buckets = await house.user(), house.store.buckets
     owner, heir = CanonicalId(ana.canonical_id), house.tenant.canonical_id
     await house.bucket("anas", owner)
+    untouched = await house.bucket("heirs", heir)
     await house.accounts.users.delete(BY, house.here, "ana")
     row_key = name_row("anas")
 
@@ -334,4 +335,5 @@ async def test_a_bucket_whose_giving_was_cut_off_is_given_on(house: AccountsHous
     while await house.accounts.inheritance.tidy():
         pass
     assert await buckets.count(house.here, owner) == 0
-    assert await buckets.count(house.here, heir) == 1
+    assert await buckets.count(house.here, heir) == 2
+    assert buckets.find_now("heirs") == untouched

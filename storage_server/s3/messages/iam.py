@@ -905,6 +905,7 @@ class RoleDetail(Output, frozen=True, kw_only=True):
     arn: str
     create_date: str
     assume_role_policy_document: str
+    instance_profile_list: tuple[()] = ()
     role_policy_list: tuple[InlinePolicy, ...]
     attached_managed_policies: tuple[AttachedPolicy, ...]
     permissions_boundary: Boundary | None = None

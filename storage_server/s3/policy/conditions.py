@@ -63,6 +63,7 @@ class Condition(msgspec.Struct, frozen=True):
     ``wanted_absence`` (operator Null): whether the key is to be absent, both wanted is always true;
     None: another operator. ``exact`` is the values in one set where they are compared as they
     are written, which saves the tests. ``is_plain``: there is neither a quantifier nor Null.
+    ``has_variables``: what looks like one in the values is one.
     """
 
     operator: str
@@ -75,6 +76,7 @@ class Condition(msgspec.Struct, frozen=True):
     wanted_absence: frozenset[bool] | None = None
     exact: frozenset[str] | None = None
     is_plain: bool = False
+    has_variables: bool = False
 
     def holds(self, lookup: Lookup) -> bool:
         """Tell whether the request fulfils the condition."""
@@ -135,6 +137,7 @@ def compile_condition(
         quantifier,
         exact=frozenset(values) if is_exact else None,
         is_plain=quantifier is Quantifier.NONE,
+        has_variables=has_variables,
     )
 
 

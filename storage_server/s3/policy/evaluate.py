@@ -16,11 +16,13 @@
 """
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
 
+from storage_server.s3.policy import matching
 from storage_server.s3.policy.conditions import Condition
 from storage_server.s3.policy.document import Policy, Principals, Statement
 from storage_server.s3.policy.matching import Lookup
@@ -191,6 +193,11 @@ class Side(enum.Enum):
     OWNER = "owner"
 
 
+HIDDEN: Final = ("(not shown)",)
+"""Stands for values that whoever reads a trace may not see."""
+_NO_VARIABLES: Final[Mapping[str, tuple[str, ...] | None]] = MappingProxyType({})
+
+
 class Outcome(enum.Enum):
     """What became of a statement that is about the action."""
 
@@ -205,7 +212,9 @@ class Considered(msgspec.Struct, frozen=True):
     """One statement on the way to the decision.
 
     ``layer`` says in which capacity it was asked. ``condition`` is the first that did not hold and
-    ``values`` what the request has for its key (None: nothing).
+    ``values`` what the request has for its key (None: nothing). ``resources`` are those with
+    variables of a statement that is about other ones, and ``variables`` what the keys stood for
+    that were asked for as variables.
     """
 
     side: Side
@@ -217,6 +226,20 @@ class Considered(msgspec.Struct, frozen=True):
     outcome: Outcome
     condition: Condition | None = None
     values: tuple[str, ...] | None = None
+    resources: tuple[str, ...] = ()
+    variables: Mapping[str, tuple[str, ...] | None] = _NO_VARIABLES
+
+    def hiding(
+        self, is_hidden: Callable[[str], bool], *, also_absence: bool = False
+    ) -> "Considered":
+        """Return it without the values of some keys, or also without whether there are any."""
+
+        def shown(key: str, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return HIDDEN if (values or also_absence) and is_hidden(key) else values
+
+        values = None if self.condition is None else shown(self.condition.key, self.values)
+        variables = {key: shown(key, known) for key, known in self.variables.items()}
+        return msgspec.structs.replace(self, values=values, variables=variables)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -240,7 +263,8 @@ class Trace(msgspec.Struct, frozen=True):
     def only(self, side: Side) -> "Trace":
         """Return what one side may see: its own steps and statements, and the other's verdict.
 
-        Values that are kept at the resource are not shown to the caller, who may be a stranger.
+        Values that are kept at the resource are not shown to the caller, who may be a stranger,
+        nor the caller's tags to the owner.
         """
         decided_by = next((each.side for each in reversed(self.steps)), side)
         steps = tuple(each for each in self.steps if each.side is side)
@@ -252,8 +276,9 @@ class Trace(msgspec.Struct, frozen=True):
             ]
         else:
             decision = self.decision
+        hidden = _KEPT_AT_RESOURCE if side is Side.CALLER else _KEPT_AT_CALLER
         considered = tuple(
-            _redacted(each) if side is Side.CALLER else each
+            each.hiding(lambda key: key.startswith(hidden), also_absence=True)
             for each in self.considered
             if each.side is side
         )
@@ -728,6 +753,12 @@ class _Judge:
     ) -> None:
         if self._log is None:
             return
+        resources: tuple[str, ...] = ()
+        if outcome is Outcome.OTHER_RESOURCE:
+            resources = tuple(each.text for each in statement.resources if each.parts)
+        written = failed.values if failed is not None and failed.has_variables else resources
+        # Only what the decision asked for: a trace is no reason to read more.
+        variables = {key: self.known[key] for key in _keys_in(written) if key in self.known}
         self._log.considered.append(
             Considered(
                 side,
@@ -739,6 +770,8 @@ class _Judge:
                 outcome,
                 failed,
                 None if failed is None else self.known.get(failed.key),
+                resources,
+                variables,
             )
         )
 
@@ -747,12 +780,7 @@ _KEPT_AT_RESOURCE: Final = (
     *("s3:existingobjecttag/", "s3:buckettag/", "aws:resourcetag/", "holdfast:resourceowner"),
     *("aws:resourceaccount", "s3:resourceaccount"),
 )
-
-
-def _redacted(each: Considered) -> Considered:
-    if each.condition is None or not each.condition.key.startswith(_KEPT_AT_RESOURCE):
-        return each
-    return msgspec.structs.replace(each, values=("(not shown)",))
+_KEPT_AT_CALLER: Final = ("aws:principaltag/",)
 
 
 def _is_public(statement: Statement) -> bool:
@@ -812,7 +840,33 @@ def _told(each: Considered) -> str:
     effect = "Allow" if each.is_allow else "Deny"
     text = f"{each.layer} {each.source!r}, {name}, {effect}: {each.outcome.value}"
     if each.condition is None:
-        return text
+        told = [shown for one in each.resources if (shown := _resolved(one, each.variables))]
+        return f"{text}: {', '.join(told)}" if told else text
     has = "no value" if each.values is None else ", ".join(repr(value) for value in each.values)
-    wanted = ", ".join(repr(value) for value in each.condition.values)
+    wanted = ", ".join(
+        _resolved(value, each.variables) or repr(value) for value in each.condition.values
+    )
     return f"{text}: {each.condition.operator} {each.condition.key} wants {wanted}; it has {has}"
+
+
+def _keys_in(texts: Iterable[str]) -> set[str]:
+    """Return the keys that texts of a policy name as variables."""
+    return {
+        variable.key
+        for text in texts
+        for variable in matching.variables_of(
+            matching.pattern(text, has_variables=True, has_wildcards=False)
+        )
+    }
+
+
+def _resolved(text: str, variables: Mapping[str, tuple[str, ...] | None]) -> str:
+    """Return a text of a policy with what it stood for; empty when nothing was put into it."""
+    if not variables or not variables.keys() >= (named := _keys_in((text,))) or not named:
+        return ""
+    prepared = matching.pattern(text, has_variables=True, has_wildcards=False)
+    stood_for = matching.resolve(prepared.parts, variables.get)
+    if stood_for is not None:
+        return f"{text!r} (here {stood_for!r})"
+    lacking = ", ".join(sorted(key for key in named if len(variables[key] or ()) != 1))
+    return f"{text!r} (here nothing: no single value for {lacking})"

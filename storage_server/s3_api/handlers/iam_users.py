@@ -34,7 +34,7 @@ async def get_user(call: QueryCall) -> messages.UserOut:
                 user_name=None,
                 user_id=on.account_id,
                 arn=root,
-                create_date=iso_seconds(0),
+                create_date=iso_seconds(call.services.iam.tenant_of(call.actor).created_us),
             )
         )
     name = call.services.iam.user_name(call.actor, wanted.user_name)

@@ -261,6 +261,53 @@ def test_a_trace_names_the_statement_the_condition_and_the_value() -> None:
         assert word in told
 
 
+@pytest.mark.parametrize(
+    ("given", "prefix", "resource"),
+    [
+        ({"aws:username": ("ana",)}, "'ana-*'", "'arn:aws:s3:::b/ana/*'"),
+        ({}, *["nothing: no single value for aws:username"] * 2),
+    ],
+)
+def test_a_trace_tells_what_a_variable_stood_for(
+    given: dict[str, tuple[str, ...]], prefix: str, resource: str
+) -> None:
+    """In a condition and in a resource, beside the text as it is written."""
+    block = {"StringLike": {"s3:prefix": ["shared", "${aws:UserName}-*"]}}
+    resources = ["arn:aws:s3:::x", "arn:aws:s3:::b/${aws:UserName}/*"]
+    identity = policy_set(statement(Condition=block), statement(Resource=resources))
+    asked = question(context={"s3:prefix": ("ben-1",), **given})
+    told = explain(asked, Policies(identity=identity)).lines()
+    assert any(
+        f"wants 'shared', '${{aws:UserName}}-*' (here {prefix}); it" in line for line in told
+    )
+    elsewhere = f"about other resources: 'arn:aws:s3:::b/${{aws:UserName}}/*' (here {resource})"
+    assert any(line.endswith(elsewhere) for line in told)
+
+
+def test_a_variable_tells_nothing_of_the_other_side() -> None:
+    """Neither the tags of an object to a stranger, nor the tags of a stranger to the owner."""
+    context = {
+        "s3:existingobjecttag/secret": ("plans",),
+        "aws:principaltag/team": ("spies",),
+        "aws:username": ("eve",),
+    }
+    block = {"StringEquals": {"aws:username": "${s3:ExistingObjectTag/secret}"}}
+    trace = explain(
+        question(golden.EVE_USER, context=context),
+        Policies(
+            identity=policy_set(statement(Condition=block)),
+            bucket=bucket_policy("eve", Resource="arn:aws:s3:::b/${aws:PrincipalTag/team}/*"),
+            sharing=True,
+        ),
+    )
+    mine, theirs = ("\n".join(trace.only(side).lines()) for side in (Side.CALLER, Side.OWNER))
+    whole = "\n".join(trace.lines())
+    assert "spies" in whole
+    assert "(here 'arn:aws:s3:::b/(not shown)/*')" in theirs
+    assert "spies" not in theirs
+    assert "plans" not in mine
+
+
 def test_a_stranger_is_shown_nothing_of_the_other_side() -> None:
     """The owner's statements, tags and ids stay with the owner, and the reason is one sentence."""
     mine = statement(Condition={"StringEquals": {"s3:ExistingObjectTag/secret": "x"}}, Sid="Mine")
