@@ -4,6 +4,7 @@ Each start makes what is missing and changes nothing else: whoever was disabled 
 secret that was changed is not set back.
 """
 
+import hmac
 import logging
 from typing import Final
 
@@ -92,6 +93,13 @@ class Bootstrap:
             found = self._store.identity.find_credential_now(wanted.access_key)
             if found is None or found.principal_id != user_id:
                 raise
+            kept = self._store.identity.unseal_secret(found)
+            if not hmac.compare_digest(kept.encode(), wanted.secret_key.encode()):
+                _LOG.warning(
+                    "the access key %s has another secret than the settings say, and keeps it:"
+                    " name another access key to begin with a new secret",
+                    wanted.access_key,
+                )
 
     async def _ensure_bucket(self, by: By, tenant_id: TenantId, user_id: str, name: str) -> None:
         found = self._store.buckets.find_now(name)
@@ -100,7 +108,7 @@ class Bootstrap:
                 raise EntityAlreadyExists(f"The bucket {name} is another tenant's.")
             return
         if not is_bucket_name(name):
-            raise InvalidBucketName(BucketName=name)
+            raise InvalidBucketName(f"No bucket can have the name {name!r}.", BucketName=name)
         await self._buckets.create(
             Actor(self._principal(user_id), tenant=self._store.identity.find_tenant_now(tenant_id)),
             CreateBucketInput(name, "", object_lock=False, tags=()),

@@ -1,10 +1,13 @@
 """What a container begins with: made when it is missing, and never in the way of a start."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
+from storage_server.s3.errors import InvalidBucketName
 from storage_server.services.acl import Acls
 from storage_server.services.authorize import Authorizer
 from storage_server.services.bootstrap import Bootstrap
@@ -29,12 +32,12 @@ async def house(tmp_path: Path) -> AsyncIterator[AccountsHouse]:
         yield opened
 
 
-async def ensure(house: AccountsHouse) -> None:
+async def ensure(house: AccountsHouse, wanted: BootstrapOptions = WANTED) -> None:
     """Do what a start does."""
     authorizer, owners = Authorizer(house.store), Owners(house.store.identity)
     acls = Acls(house.store.identity, authorizer, owners)
     buckets = BucketService(house.store, owners, authorizer, acls, region="us-east-1")
-    await Bootstrap(house.accounts, buckets, house.store).ensure(WANTED)
+    await Bootstrap(house.accounts, buckets, house.store).ensure(wanted)
 
 
 async def test_a_second_start_changes_nothing(house: AccountsHouse) -> None:
@@ -59,3 +62,25 @@ async def test_a_tenant_that_is_being_deleted_keeps_no_start_up(house: AccountsH
     await ensure(house)
     assert await house.notes() == before
     assert house.store.buckets.find_now("app-data") is None
+
+
+async def test_a_changed_secret_is_told_and_not_taken(
+    house: AccountsHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Clients that have the new one would only see that their signature does not match."""
+    await ensure(house)
+    await ensure(house)
+    assert "another secret" not in caplog.text
+    await ensure(house, replace(WANTED, secret_key="another one, as long as it has to be"))
+    assert "the access key AKIABOOTSTRAP has another secret than the settings say" in caplog.text
+    assert "as long as it has to be" not in caplog.text
+    assert WANTED.secret_key not in caplog.text
+    found = house.store.identity.find_credential_now("AKIABOOTSTRAP")
+    assert found is not None
+    assert house.store.identity.unseal_secret(found) == WANTED.secret_key
+
+
+async def test_a_bucket_that_can_not_be_is_named(house: AccountsHouse) -> None:
+    """It is the one setting among several that has to be mended."""
+    with pytest.raises(InvalidBucketName, match="'No_Bucket'"):
+        await ensure(house, replace(WANTED, bucket="No_Bucket"))
