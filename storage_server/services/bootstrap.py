@@ -108,7 +108,9 @@ class Bootstrap:
                 raise EntityAlreadyExists(f"The bucket {name} is another tenant's.")
             return
         if not is_bucket_name(name):
-            raise InvalidBucketName(f"No bucket can have the name {name!r}.", BucketName=name)
+            raise InvalidBucketName(
+                f"The specified bucket is not valid: {name!r}.", BucketName=name
+            )
         await self._buckets.create(
             Actor(self._principal(user_id), tenant=self._store.identity.find_tenant_now(tenant_id)),
             CreateBucketInput(name, "", object_lock=False, tags=()),
